@@ -1,0 +1,600 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * precache: a second chance for clean page-cache pages.
+ *
+ * When reclaim evicts a clean page of a file, the disk still has it, and so
+ * the page is thrown away.  Often enough it is read again soon.  Precache puts
+ * a copy into an ephemeral pool of transcendent memory on the way out, and asks
+ * there before it asks the disk on the way in.  The backend may drop any page
+ * at any moment: that costs a disk read, never correctness.  It is a victim
+ * cache, and exclusive: a hit moves the page back.
+ *
+ *
+ *	The invariant
+ *
+ * For an index that is NOT in the page cache, precache holds exactly what is
+ * on the disk, or nothing.  While an index IS in the page cache an outdated
+ * copy may exist; hence every way out of the page cache puts (overwrites it)
+ * or flushes (drops it).
+ *
+ * tmem gives no order between operations on the same handle.  We do:
+ *
+ * - put, and flush of one page: folio locked, still in the xarray;
+ * - get: folio locked, already in the xarray.
+ *
+ * So for one index they are totally ordered by the folio lock.  Nobody can get
+ * a page that is being put (the index is occupied until the put is over), and
+ * nobody can put a page that is being got.
+ *
+ * The memory of a folio that is put may still change through a reference that
+ * get_user_pages() took earlier.  Whoever does that makes the folio dirty before
+ * he drops the reference.  __remove_mapping() looks for both after the put: it
+ * gives up if there is such a reference or if the folio is dirty, and then
+ * flushes what was put.
+ *
+ *
+ *	Ranges
+ *
+ * Truncation, hole punching and direct I/O change the disk below a range of
+ * indices, most of which are usually not in the page cache, some of them in
+ * precache.  The range is flushed
+ *
+ * - after the scan that removes folios, because until a folio has been removed
+ *   reclaim can put it;
+ * - rounded outward, because the file system changes the rest of a partial
+ *   page on the disk itself;
+ * - also when the scan found nothing.
+ *
+ * That is still not enough for those who do not hold the invalidate_lock
+ * (direct I/O).  While they scan, reclaim can put an outdated folio just ahead
+ * of the scan; the scan finds nothing there; a reader then inserts a new
+ * folio and gets the outdated copy; the flush comes too late.  Hence the gate:
+ * an invalidator raises a counter before the scan and lowers it after the
+ * flush, and a get that sees it raised is a miss.
+ *
+ *	reader				invalidator
+ *	insert folio			raise gate
+ *	smp_mb()			smp_mb()
+ *	look at gate			scan, flush, lower gate
+ *
+ * Either the reader sees the gate, or the scan sees the folio and removes it.
+ * Gates are hashed by mapping; a collision is a needless miss.
+ *
+ * An invalidation that began before precache came alive raised no gate.  It is
+ * told so at its end and scans once more.
+ *
+ *
+ *	Which inodes have pages in tmem
+ *
+ * A bit in mapping->flags, AS_PRECACHE, says that there ever was a put.
+ * Without it gets and flushes need not ask the backend: unlinking files that
+ * were never evicted costs nothing.  It is set before the put, and so before
+ * the folio leaves the xarray; who finds the xarray empty and then (after a
+ * read barrier) the bit clear knows that there was no put.
+ *
+ * When an inode leaves memory its object is flushed.  No handle outlives the
+ * in-core inode, so that neither reuse of an inode number nor a change of any
+ * flag of the inode on the disk can bring back old data.
+ *
+ *
+ *	Whole file systems
+ *
+ * One pool per super block, made at the end of fill_super and destroyed after
+ * kill_sb(), when all inodes are gone.  Part of each handle is the epoch of
+ * the file system.  One increment puts all older pages out of reach at once:
+ * after drop_caches (somebody may have written to the block device below) and
+ * remount.  The backend lets them age out.  drop_caches also refuses puts until
+ * its scan is over, or else an outdated page could be put ahead of it into
+ * the new epoch.  A put reads the epoch before it looks at that.
+ *
+ * File systems opt in.  They have to have blocks of the size of a page: with
+ * smaller ones a page can be partly uptodate, partly written, and neither get
+ * nor put could treat it as one thing.
+ */
+
+#define pr_fmt(fmt) "precache: " fmt
+
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/hash.h>
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/precache.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+#include <linux/tmem.h>
+#include <linux/vmstat.h>
+
+/*
+ * Above so many pages one flush of the whole object is cheaper than one flush
+ * per page, although it also drops pages outside the range.
+ */
+#define PRECACHE_FLUSH_PAGES	256UL
+
+#define PRECACHE_GATE_BITS	6
+
+/**
+ * struct precache_fs - what precache knows of a super block
+ * @sb: the super block
+ * @list: in precache_list, under precache_lock
+ * @pool: id of the pool; -1 while or because there is none
+ * @dead: a flush failed; nothing is put or got any more
+ * @draining: number of drop_caches in progress; nothing is put
+ * @epoch: part of each handle
+ *
+ * Lives from fill_super until after kill_sb().  Everybody else comes through
+ * an inode or a mount, which do not exist outside of that.
+ */
+struct precache_fs {
+	struct super_block *sb;
+	struct list_head list;
+	int pool;
+	bool dead;
+	atomic_t draining;
+	atomic_long_t epoch;
+};
+
+DEFINE_STATIC_KEY_FALSE(precache_key);
+EXPORT_SYMBOL_GPL(precache_key);
+
+static bool precache_allowed __ro_after_init = true;	/* no `noprecache` */
+static bool precache_puts = true;			/* sysfs: new puts */
+
+static DEFINE_MUTEX(precache_lock);	/* precache_list, making of pools */
+static LIST_HEAD(precache_list);
+
+static atomic_t precache_gates[1 << PRECACHE_GATE_BITS];
+
+static int __init precache_param(char *arg)
+{
+	precache_allowed = false;
+	return 0;
+}
+early_param("noprecache", precache_param);
+
+static struct precache_fs *precache_fs_of(struct address_space *mapping)
+{
+	/* Pairs with the release in precache_init_fs() */
+	return smp_load_acquire(&mapping->host->i_sb->s_precache);
+}
+
+/* See "Which inodes have pages in tmem" above. */
+static bool precache_has_pages(struct address_space *mapping)
+{
+	/* The caller's look at the xarray comes before the look at the bit */
+	smp_rmb();
+	return test_bit(AS_PRECACHE, &mapping->flags);
+}
+
+static struct tmem_oid precache_oid(const struct precache_fs *fs,
+				    struct address_space *mapping)
+{
+	return (struct tmem_oid){ {
+		mapping->host->i_ino, 0, atomic_long_read(&fs->epoch),
+	} };
+}
+
+/* Unreachable pages may stay in the pool.  Never look there again. */
+static void precache_kill(struct precache_fs *fs, int err)
+{
+	if (!xchg(&fs->dead, true))
+		pr_err("%s: flush failed (%d), cache disabled\n",
+		       fs->sb->s_id, err);
+}
+
+static void precache_flush_one(struct precache_fs *fs,
+			       const struct tmem_oid *oid, pgoff_t index)
+{
+	int ret;
+
+	ret = tmem_flush_page(fs->pool, oid, index);
+	if (ret)
+		precache_kill(fs, ret);
+	count_vm_event(PRECACHE_FLUSH);
+}
+
+/**
+ * __precache_flush_range() - drop pages of a file
+ * @mapping: the file
+ * @start: first page
+ * @end: last page, included
+ *
+ * May drop more than it is asked to.
+ *
+ * Context: process, may sleep.
+ */
+void __precache_flush_range(struct address_space *mapping, pgoff_t start,
+			    pgoff_t end)
+{
+	struct precache_fs *fs = precache_fs_of(mapping);
+	struct tmem_oid oid;
+	pgoff_t nr;
+	int ret;
+
+	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
+	if (start > end || !fs || !precache_has_pages(mapping))
+		return;
+
+	oid = precache_oid(fs, mapping);
+	if (end - start < PRECACHE_FLUSH_PAGES) {
+		for (nr = end - start + 1; nr; nr--)
+			precache_flush_one(fs, &oid, start++);
+		return;
+	}
+	ret = tmem_flush_object(fs->pool, &oid);
+	if (ret)
+		precache_kill(fs, ret);
+	count_vm_event(PRECACHE_FLUSH_INODE);
+}
+
+/**
+ * __precache_flush_folio() - drop the pages of one folio
+ * @mapping: the file
+ * @folio: locked
+ *
+ * Context: process.
+ */
+void __precache_flush_folio(struct address_space *mapping, struct folio *folio)
+{
+	__precache_flush_range(mapping, folio->index,
+			       folio_next_index(folio) - 1);
+}
+EXPORT_SYMBOL_GPL(__precache_flush_folio);
+
+/*
+ * Files that are never in precache.
+ *
+ * An encrypted file's plain text stays in this kernel.  A hit in a verity file
+ * would not be verified.  A swap file is written below the page cache.  After
+ * a write error a clean folio and the disk may differ.
+ */
+static bool precache_refuses(struct address_space *mapping)
+{
+	const struct inode *inode = mapping->host;
+
+	return !S_ISREG(inode->i_mode) || IS_ENCRYPTED(inode) ||
+	       IS_VERITY(inode) || IS_SWAPFILE(inode) ||
+	       dax_mapping(mapping) ||
+	       test_bit(AS_NO_PRECACHE, &mapping->flags) ||
+	       READ_ONCE(mapping->wb_err);
+}
+
+/*
+ * The reference count is looked at to save the copy: __remove_mapping() will
+ * give up if somebody else holds the folio.
+ */
+static bool precache_may_put(const struct precache_fs *fs,
+			     struct address_space *mapping,
+			     struct folio *folio)
+{
+	return READ_ONCE(precache_puts) && !atomic_read(&fs->draining) &&
+	       !READ_ONCE(fs->dead) && READ_ONCE(fs->pool) >= 0 &&
+	       folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
+	       !folio_test_writeback(folio) && !folio_test_private(folio) &&
+	       !folio_test_hwpoison(folio) &&
+	       !folio_test_has_hwpoisoned(folio) &&
+	       folio_ref_count(folio) == 1 + folio_nr_pages(folio) &&
+	       folio_next_index(folio) - 1 <= U32_MAX &&
+	       !mapping_exiting(mapping) && !precache_refuses(mapping);
+}
+
+/**
+ * __precache_evict() - a folio is about to leave the page cache
+ * @mapping: the file
+ * @folio: locked, unmapped, still in the xarray
+ * @reclaimed: memory is being reclaimed; otherwise the folio leaves for
+ *	another reason: it is dropped, stolen, poisoned
+ *
+ * Puts the folio, if it may be put, or else flushes what there is.
+ *
+ * Context: process, in reclaim.
+ */
+void __precache_evict(struct address_space *mapping, struct folio *folio,
+		      bool reclaimed)
+{
+	struct precache_fs *fs = precache_fs_of(mapping);
+	struct tmem_oid oid;
+	long i;
+
+	if (!fs)
+		return;
+
+	oid = precache_oid(fs, mapping);
+	smp_rmb();	/* epoch before draining, see precache_drop_begin() */
+	if (!reclaimed || !precache_may_put(fs, mapping, folio)) {
+		__precache_flush_folio(mapping, folio);
+		return;
+	}
+
+	set_bit(AS_PRECACHE, &mapping->flags);
+	/*
+	 * Before the put, for a flush of the whole inode that does not wait
+	 * for this folio; before the removal, for one that finds the xarray
+	 * empty.
+	 */
+	smp_mb__after_atomic();
+	for (i = 0; i < folio_nr_pages(folio); i++) {
+		if (tmem_put_page(fs->pool, &oid, folio->index + i,
+				  folio_page(folio, i)))
+			count_vm_event(PRECACHE_PUT_FAIL);
+		else
+			count_vm_event(PRECACHE_PUT);
+	}
+}
+
+/**
+ * __precache_get() - fill a folio
+ * @folio: locked, in the xarray, not uptodate, without buffers; the file
+ *	system knows that all of it is on the disk
+ *
+ * Context: process, may sleep.
+ * Return: true when the folio now has what the disk has, and may be marked
+ * uptodate; false when it must be read, and its contents are unspecified.
+ */
+bool __precache_get(struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+	struct precache_fs *fs = precache_fs_of(mapping);
+	atomic_t *gate = &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
+	struct tmem_oid oid;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
+
+	if (!fs || READ_ONCE(fs->dead) || folio_test_large(folio) ||
+	    folio->index > U32_MAX || precache_refuses(mapping) ||
+	    !precache_has_pages(mapping))
+		return false;
+
+	smp_mb();	/* insertion before gate, see "Ranges" above */
+	if (atomic_read(gate))
+		return false;
+
+	oid = precache_oid(fs, mapping);
+	if (tmem_get_page(fs->pool, &oid, folio->index, &folio->page)) {
+		count_vm_event(PRECACHE_GET_MISS);
+		return false;
+	}
+	flush_dcache_folio(folio);
+	count_vm_event(PRECACHE_GET);
+	return true;
+}
+EXPORT_SYMBOL_GPL(__precache_get);
+
+/**
+ * __precache_mapping() - may precache hold pages of this file, now or later?
+ * @mapping: the file
+ *
+ * For those who skip an invalidation because nothing is cached.
+ *
+ * Context: any.
+ * Return: false when the file system has not opted in.
+ */
+bool __precache_mapping(struct address_space *mapping)
+{
+	return precache_fs_of(mapping);
+}
+EXPORT_SYMBOL_GPL(__precache_mapping);
+
+/**
+ * __precache_invalidate_begin() - a scan of the page cache begins
+ * @mapping: the file
+ *
+ * Context: process.
+ * Return: what __precache_invalidate_end() must be given; NULL for a file
+ * system without precache.
+ */
+atomic_t *__precache_invalidate_begin(struct address_space *mapping)
+{
+	atomic_t *gate;
+
+	if (!precache_fs_of(mapping))
+		return NULL;
+
+	gate = &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
+	atomic_inc(gate);
+	smp_mb__after_atomic();	/* gate before scan, see "Ranges" above */
+	return gate;
+}
+
+/**
+ * __precache_invalidate_end() - a scan of the page cache has ended
+ * @mapping: the file
+ * @gate: from the beginning; NULL if precache was not alive then
+ * @start: first page of the range, rounded outward
+ * @end: last page, included
+ *
+ * Flushes the range.
+ *
+ * Context: process, may sleep.
+ * Return: true when precache came alive after the scan had begun, and the
+ * caller must do all of it once more.
+ */
+bool __precache_invalidate_end(struct address_space *mapping, atomic_t *gate,
+			       pgoff_t start, pgoff_t end)
+{
+	__precache_flush_range(mapping, start, end);
+	if (gate) {
+		smp_mb__before_atomic();	/* flush before gate */
+		atomic_dec(gate);
+		return false;
+	}
+	return precache_fs_of(mapping);
+}
+
+/**
+ * precache_drop_begin() - all clean pages of a file system will be dropped
+ * @sb: super block, with s_umount held
+ *
+ * Puts out of reach whatever has been put, and refuses puts until
+ * precache_drop_end().
+ *
+ * Context: process.
+ */
+void precache_drop_begin(struct super_block *sb)
+{
+	struct precache_fs *fs = sb->s_precache;
+
+	if (!fs)
+		return;
+	/*
+	 * A put that reads the new epoch reads @draining later, and so sees it
+	 * raised; a put that reads the old epoch puts out of reach.
+	 */
+	atomic_inc(&fs->draining);
+	smp_mb__after_atomic();	/* pairs with the one in __precache_evict() */
+	atomic_long_inc(&fs->epoch);
+}
+
+/**
+ * precache_drop_end() - the pages have been dropped
+ * @sb: super block, with s_umount held
+ *
+ * Context: process.
+ */
+void precache_drop_end(struct super_block *sb)
+{
+	struct precache_fs *fs = sb->s_precache;
+
+	if (!fs)
+		return;
+	smp_mb__before_atomic();	/* scan before new puts */
+	atomic_dec(&fs->draining);
+}
+
+/**
+ * precache_exclude() - never put pages of this file
+ * @mapping: the file
+ *
+ * For contents that do not come from blocks of their own, such as inline data.
+ * Holds until the inode leaves memory.
+ *
+ * Context: any.
+ */
+void precache_exclude(struct address_space *mapping)
+{
+	set_bit(AS_NO_PRECACHE, &mapping->flags);
+}
+EXPORT_SYMBOL_GPL(precache_exclude);
+
+static void precache_new_pool(struct precache_fs *fs)
+{
+	int pool = tmem_new_pool(0);
+
+	lockdep_assert_held(&precache_lock);
+	if (pool < 0)
+		pr_warn("%s: no pool (%d), mounted without precache\n",
+			fs->sb->s_id, pool);
+	else
+		WRITE_ONCE(fs->pool, pool);
+}
+
+/**
+ * precache_init_fs() - a file system opts in
+ * @sb: super block; nothing can fail any more, no file has been read
+ *
+ * Context: process, may sleep; end of fill_super.
+ */
+void precache_init_fs(struct super_block *sb)
+{
+	struct precache_fs *fs;
+
+	if (!tmem_wanted(NULL) || !precache_allowed)
+		return;
+	if (sb->s_blocksize != PAGE_SIZE) {
+		pr_info("%s: block size %lu is not the page size %lu, mounted without precache\n",
+			sb->s_id, sb->s_blocksize, PAGE_SIZE);
+		return;
+	}
+
+	fs = kzalloc(sizeof(*fs), GFP_KERNEL);
+	if (!fs)
+		return;
+	fs->sb = sb;
+	fs->pool = -1;
+
+	mutex_lock(&precache_lock);
+	list_add(&fs->list, &precache_list);
+	if (precache_enabled())
+		precache_new_pool(fs);
+	/* Pairs with the acquire in precache_fs_of() */
+	smp_store_release(&sb->s_precache, fs);
+	mutex_unlock(&precache_lock);
+}
+EXPORT_SYMBOL_GPL(precache_init_fs);
+
+/**
+ * precache_destroy_fs() - a file system is gone
+ * @sb: super block, after kill_sb(): no inode is left
+ *
+ * Context: process, may sleep.
+ */
+void precache_destroy_fs(struct super_block *sb)
+{
+	struct precache_fs *fs = sb->s_precache;
+
+	if (!fs)
+		return;
+
+	mutex_lock(&precache_lock);
+	list_del(&fs->list);
+	if (fs->pool >= 0)
+		tmem_destroy_pool(fs->pool);
+	sb->s_precache = NULL;
+	mutex_unlock(&precache_lock);
+	kfree(fs);
+}
+
+/**
+ * precache_backend_ready() - there is a backend now
+ *
+ * Makes the pools of the file systems that have opted in already.  The key
+ * comes first: a put must not happen before all invalidators look at it.
+ *
+ * Context: process, may sleep; once.
+ */
+void precache_backend_ready(void)
+{
+	struct precache_fs *fs;
+
+	if (!precache_allowed)
+		return;
+
+	mutex_lock(&precache_lock);
+	static_branch_enable(&precache_key);
+	list_for_each_entry(fs, &precache_list, list)
+		precache_new_pool(fs);
+	mutex_unlock(&precache_lock);
+}
+
+static ssize_t precache_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(precache_puts));
+}
+
+static ssize_t precache_store(struct kobject *kobj,
+			      struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	bool on;
+	int ret = kstrtobool(buf, &on);
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(precache_puts, on);
+	return count;
+}
+
+static struct kobj_attribute precache_attr = __ATTR_RW(precache);
+
+static int __init precache_sysfs_init(void)
+{
+	return sysfs_create_file(tmem_kobj, &precache_attr.attr);
+}
+device_initcall(precache_sysfs_init);

@@ -1,0 +1,596 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * preswap: swapping to transcendent memory.
+ *
+ * A page on its way to a swap device is put into a persistent pool instead,
+ * synchronously, by a copy.  The backend may refuse: then the page goes on to
+ * zswap or to the disk, as ever.  What the backend took it keeps until it is
+ * told otherwise.  So preswap is not a device of its own with a size of its
+ * own; it fronts all swap devices, and one bit per swap slot tells
+ * where the slot's contents are.
+ *
+ *
+ *	The invariants
+ *
+ * Bit set: tmem holds the only authoritative copy of the slot, or else a newer
+ *	one is in the swap cache.  The block on the device is garbage, and may
+ *	even be an earlier tenant's data.  The zeromap bit is clear, and zswap
+ *	has no entry, which its shrinker could write out later.
+ *	If the page cannot be got from tmem it is lost: the folio stays not
+ *	uptodate, and whoever faults on it gets SIGBUS.  It is never read from
+ *	the device.
+ * Bit clear: nothing of that slot is left in tmem.
+ * Slot free: bit clear.
+ * preswap_pages: the number of bits set.
+ *
+ *
+ *	Who may change a bit
+ *
+ * Only the owner of the slot's SWAP_HAS_CACHE:
+ *
+ * - swap_writepage() sets it (or clears it, when tmem refuses or the page has
+ *   become a page of zeros), with the folio locked in the swap cache;
+ * - preswap_shrink clears it, with the folio locked in the swap cache;
+ * - the freeing of a slot clears it, when its count is 0 and its folio has left
+ *   the swap cache, but before the slot can be allocated again.  This is
+ *   done as early as possible, where zswap drops its entry too, and once more
+ *   in swap_range_free(), under the device's lock, for paths that come by
+ *   there alone.
+ *
+ * Neighbours in the same word belong to others, hence atomic bit operations
+ * only; as in the zeromap, mm/page_io.c.
+ *
+ * Readers (swap-in) own SWAP_HAS_CACHE too.  There are two exceptions.
+ * Readahead looks at the bits of slots that it does not own, which is a hint.
+ * Swap-in of a large folio must not find a range of slots partly here and
+ * partly there.  It refuses ranges with a bit set when it looks for a suitable
+ * order, and looks again when it has become the owner of the range: in between
+ * a page can be swapped in and out by others and be put.
+ *
+ *
+ *	A get leaves the copy
+ *
+ * The bit stays set after swap-in.  As long as the folio is clean, reclaim may
+ * drop it for free.  When it is written to, its slot is freed, or a later
+ * swap-out puts again, over the old copy.
+ *
+ *
+ *	Getting pages back: preswap_shrink
+ *
+ * Slot by slot: find a bit, bring the page into the swap cache, **mark it dirty**
+ * (else reclaim could drop it and leave garbage on the device as the only
+ * copy), clear the bit, flush.  The slot stays allocated, page tables
+ * are not touched, and the folio will be written to the device if memory is
+ * needed.  Puts are refused meanwhile, or the folio would come straight back.
+ *
+ * Hibernation does the same down to zero before it freezes anything: the image
+ * would have the bits, but after power-off nobody has the pages.
+ */
+
+#define pr_fmt(fmt) "preswap: " fmt
+
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/preswap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/suspend.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/sysfs.h>
+#include <linux/tmem.h>
+#include <linux/vmstat.h>
+#include <linux/zswap.h>
+#include "swap.h"
+
+/*
+ * A swap device is cut into objects of 16 MiB, so that the backend can tell
+ * (and lock) different parts of it apart.
+ */
+#define PRESWAP_OBJECT_SHIFT	12
+
+/* Passes over all devices without success before preswap_shrink gives up */
+#define PRESWAP_SHRINK_RETRIES	8
+
+DEFINE_STATIC_KEY_FALSE(preswap_key);
+
+static bool preswap_allowed __ro_after_init = true;	/* no `nopreswap` */
+static bool preswap_puts = true;			/* sysfs: new puts */
+static bool preswap_dead;		/* a flush failed: no new puts */
+static atomic_t preswap_draining;	/* >0: being shrunk, no new puts */
+static bool preswap_hibernating;	/* no new puts until resumed */
+static int preswap_pool = -1;		/* set before the key is enabled */
+static atomic_long_t preswap_nr;	/* number of bits set */
+
+static DEFINE_MUTEX(preswap_shrink_lock);
+
+static int __init preswap_param(char *arg)
+{
+	preswap_allowed = false;
+	return 0;
+}
+early_param("nopreswap", preswap_param);
+
+static struct tmem_oid preswap_oid(swp_entry_t entry)
+{
+	return (struct tmem_oid){ {
+		swp_type(entry), swp_offset(entry) >> PRESWAP_OBJECT_SHIFT, 0,
+	} };
+}
+
+static u32 preswap_index(swp_entry_t entry)
+{
+	return swp_offset(entry) & (BIT(PRESWAP_OBJECT_SHIFT) - 1);
+}
+
+static swp_entry_t preswap_entry(swp_entry_t entry, int i)
+{
+	return swp_entry(swp_type(entry), swp_offset(entry) + i);
+}
+
+/*
+ * What could not be flushed is never read, because its bit is clear.  But it
+ * stays in the backend.  Do not add to it.
+ */
+static void preswap_flush_failed(int err)
+{
+	if (!xchg(&preswap_dead, true))
+		pr_err("flush failed (%d), no more pages are put\n", err);
+}
+
+/**
+ * preswap_pages() - how much of the swap is in tmem
+ *
+ * Context: any.
+ * Return: number of pages.
+ */
+unsigned long preswap_pages(void)
+{
+	return max(atomic_long_read(&preswap_nr), 0L);
+}
+
+/**
+ * __preswap_test() - is any of these slots in tmem?
+ * @entry: first slot; its device is pinned
+ * @nr: number of slots
+ *
+ * Context: any.
+ * Return: true if at least one is.
+ */
+bool __preswap_test(swp_entry_t entry, int nr)
+{
+	unsigned long *map = swp_swap_info(entry)->preswap_map;
+	unsigned long start = swp_offset(entry);
+
+	return map && find_next_bit(map, start + nr, start) < start + nr;
+}
+
+/**
+ * __preswap_skip_readahead() - is reading this slot ahead of no use?
+ * @entry: the slot; its device may be going away
+ *
+ * A page in tmem is as near as it can be; bringing it in early only costs
+ * memory.
+ *
+ * Context: any.
+ * Return: true if it is in tmem.
+ */
+bool __preswap_skip_readahead(swp_entry_t entry)
+{
+	struct swap_info_struct *si = get_swap_device(entry);
+	bool ret;
+
+	if (!si)
+		return false;
+	ret = __preswap_test(entry, 1);
+	put_swap_device(si);
+	return ret;
+}
+
+/**
+ * __preswap_invalidate() - drop the contents of slots
+ * @entry: first slot; the caller owns its SWAP_HAS_CACHE
+ * @nr: number of slots
+ *
+ * Context: any but interrupt; may be called with spinlocks held and interrupts
+ * off.
+ */
+void __preswap_invalidate(swp_entry_t entry, int nr)
+{
+	unsigned long *map = swp_swap_info(entry)->preswap_map;
+	struct tmem_oid oid;
+	int i, ret;
+
+	if (!map)
+		return;
+
+	for (i = 0; i < nr; i++, entry = preswap_entry(entry, 1)) {
+		if (!test_bit(swp_offset(entry), map) ||
+		    !test_and_clear_bit(swp_offset(entry), map))
+			continue;
+		oid = preswap_oid(entry);
+		ret = tmem_flush_page(preswap_pool, &oid, preswap_index(entry));
+		if (ret)
+			preswap_flush_failed(ret);
+		atomic_long_dec(&preswap_nr);
+		count_vm_event(PRESWAP_FLUSH);
+	}
+}
+
+static bool preswap_may_put(void)
+{
+	return READ_ONCE(preswap_puts) && !READ_ONCE(preswap_dead) &&
+	       !READ_ONCE(preswap_hibernating) &&
+	       !atomic_read(&preswap_draining);
+}
+
+/**
+ * __preswap_store() - swap a folio out to tmem
+ * @folio: locked, in the swap cache
+ *
+ * All of the folio or none of it.
+ *
+ * Context: process, in reclaim.
+ * Return: true when tmem has the folio, and nobody else has anything of it;
+ * false when it must go elsewhere, and then tmem has nothing of it, not even
+ * from an earlier swap-out to the same slots.
+ */
+bool __preswap_store(struct folio *folio)
+{
+	unsigned long *map = swp_swap_info(folio->swap)->preswap_map;
+	int nr = folio_nr_pages(folio);
+	swp_entry_t entry;
+	struct tmem_oid oid;
+	int i;
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_swapcache(folio), folio);
+
+	if (!map)
+		return false;
+	if (!preswap_may_put())
+		goto refused;
+
+	for (i = 0; i < nr; i++) {
+		entry = preswap_entry(folio->swap, i);
+		oid = preswap_oid(entry);
+		if (tmem_put_page(preswap_pool, &oid, preswap_index(entry),
+				  folio_page(folio, i))) {
+			count_vm_event(PRESWAP_PUT_FAIL);
+			goto refused;
+		}
+		if (!test_and_set_bit(swp_offset(entry), map))
+			atomic_long_inc(&preswap_nr);
+		/* or its shrinker would write older contents to the disk */
+		zswap_invalidate(entry);
+		count_vm_event(PRESWAP_PUT);
+		cond_resched();
+	}
+	return true;
+
+refused:
+	__preswap_invalidate(folio->swap, nr);
+	return false;
+}
+
+/**
+ * __preswap_load() - swap a folio in from tmem
+ * @folio: locked, not uptodate; the caller owns SWAP_HAS_CACHE of its slots
+ *
+ * Context: process, may sleep.
+ * Return: false when the folio is not in tmem.  True when nobody else may be
+ * asked: the folio is uptodate, or it is lost.
+ */
+bool __preswap_load(struct folio *folio)
+{
+	unsigned long *map = swp_swap_info(folio->swap)->preswap_map;
+	unsigned long start = swp_offset(folio->swap);
+	int nr = folio_nr_pages(folio);
+	swp_entry_t entry;
+	struct tmem_oid oid;
+	int i, ret;
+
+	if (!__preswap_test(folio->swap, nr))
+		return false;
+	/* do_swap_page() has looked, see "Who may change a bit" above */
+	if (WARN_ON_ONCE(find_next_zero_bit(map, start + nr, start) <
+			 start + nr))
+		return true;
+
+	for (i = 0; i < nr; i++) {
+		entry = preswap_entry(folio->swap, i);
+		oid = preswap_oid(entry);
+		ret = tmem_get_page(preswap_pool, &oid, preswap_index(entry),
+				    folio_page(folio, i));
+		if (ret) {
+			count_vm_event(PRESWAP_GET_FAIL);
+			pr_err_ratelimited("page %lu of swap device %u is lost (%d)\n",
+					   swp_offset(entry), swp_type(entry),
+					   ret);
+			return true;
+		}
+		count_vm_event(PRESWAP_GET);
+	}
+	flush_dcache_folio(folio);
+	folio_mark_uptodate(folio);
+	return true;
+}
+
+/**
+ * preswap_swapon() - make the bits of a swap device
+ * @si: the device, not enabled yet; @si->max slots
+ *
+ * With `tmem` on the command line every device has them, so that a backend may
+ * come later.
+ *
+ * Context: process, may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int preswap_swapon(struct swap_info_struct *si)
+{
+	if (!tmem_wanted(NULL) || !preswap_allowed)
+		return 0;
+	/* As for the zeromap, bitmap_zalloc() could not be large enough */
+	si->preswap_map = kvcalloc(BITS_TO_LONGS(si->max), sizeof(long),
+				   GFP_KERNEL);
+	return si->preswap_map ? 0 : -ENOMEM;
+}
+
+/**
+ * preswap_swapoff() - free the bits of a swap device
+ * @si: the device; nobody can reach it any more, all slots are free
+ *
+ * All bits should be clear.  The objects are flushed all the same: the next
+ * device may have the same number.
+ *
+ * Context: process, may sleep.
+ */
+void preswap_swapoff(struct swap_info_struct *si)
+{
+	unsigned long offset;
+	struct tmem_oid oid;
+	int ret;
+
+	if (!si->preswap_map)
+		return;
+
+	WARN_ON_ONCE(!bitmap_empty(si->preswap_map, si->max));
+	for (offset = 0; preswap_enabled() && offset < si->max;
+	     offset += BIT(PRESWAP_OBJECT_SHIFT)) {
+		oid = preswap_oid(swp_entry(si->type, offset));
+		ret = tmem_flush_object(preswap_pool, &oid);
+		if (ret)
+			preswap_flush_failed(ret);
+		cond_resched();
+	}
+	kvfree(si->preswap_map);
+	si->preswap_map = NULL;
+}
+
+/*
+ * Bring the page of one slot back.  Who else is there?  Another reader of
+ * the slot: we wait for his folio lock and take it from there.  Somebody who
+ * frees the slot: then we find no folio, or none in the swap cache, or a bit
+ * that is clear.  Swap-out of the folio: holds its lock.
+ *
+ * Returns 0 when the bit is clear, or -errno.
+ */
+static int preswap_pull(swp_entry_t entry)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
+			  __GFP_NOWARN;
+	struct folio *folio;
+	bool alloced;
+	int nr, ret = -EAGAIN;
+
+	folio = __read_swap_cache_async(entry, gfp, get_task_policy(current),
+					NO_INTERLEAVE_INDEX, &alloced, true);
+	if (!folio)
+		return -ENOMEM;		/* or freed, or busy: try again */
+	if (alloced)
+		swap_read_folio(folio, NULL);
+
+	folio_lock(folio);
+	nr = folio_nr_pages(folio);
+	if (!folio_test_swapcache(folio) ||
+	    swp_type(folio->swap) != swp_type(entry) ||
+	    swp_offset(entry) - swp_offset(folio->swap) >= nr)
+		goto out;		/* the slot has just been freed */
+	if (!folio_test_uptodate(folio)) {
+		ret = -EIO;
+		goto out;
+	}
+	if (preswap_test(folio->swap, nr)) {
+		folio_mark_dirty(folio);
+		preswap_invalidate(folio->swap, nr);
+		count_vm_event(PRESWAP_SHRINK);
+	}
+	ret = 0;
+out:
+	folio_unlock(folio);
+	folio_put(folio);
+	return ret;
+}
+
+/*
+ * One pass over all slots of all devices.  Each slot is tried once, so that
+ * slots that cannot be brought back do not stop the others.  Returns the last
+ * error; -EINTR at once.
+ */
+static int preswap_shrink_pass(unsigned long target)
+{
+	struct swap_info_struct *si;
+	unsigned long offset, max;
+	unsigned int type;
+	int ret, err = 0;
+
+	for (type = 0; type < MAX_SWAPFILES; type++) {
+		if (!swp_swap_info(swp_entry(type, 0)))
+			break;
+		for (offset = 1; preswap_pages() > target; offset++) {
+			if (signal_pending(current))
+				return -EINTR;
+			cond_resched();
+			/* Slot 1 always is; pins the map while we look at it */
+			si = get_swap_device(swp_entry(type, 1));
+			if (!si)
+				break;
+			max = si->max;
+			if (si->preswap_map)
+				offset = find_next_bit(si->preswap_map, max,
+						       offset);
+			else
+				offset = max;
+			put_swap_device(si);
+			if (offset >= max)
+				break;
+			ret = preswap_pull(swp_entry(type, offset));
+			if (ret)
+				err = ret;
+		}
+	}
+	return err;
+}
+
+/*
+ * Shrink to @target pages.  Bounded: gives up after a number of passes that
+ * did not bring back a single page.
+ */
+static int preswap_shrink_to(unsigned long target)
+{
+	int retries = 0;
+	unsigned long before;
+	int ret;
+
+	if (!preswap_enabled())
+		return 0;
+
+	ret = mutex_lock_interruptible(&preswap_shrink_lock);
+	if (ret)
+		return ret;
+	atomic_inc(&preswap_draining);
+
+	while ((before = preswap_pages()) > target) {
+		ret = preswap_shrink_pass(target);
+		if (ret == -EINTR || preswap_pages() <= target)
+			break;
+		if (preswap_pages() < before) {
+			retries = 0;
+		} else if (++retries == PRESWAP_SHRINK_RETRIES) {
+			ret = ret ?: -EBUSY;
+			break;
+		}
+		/* Others own the slots that are left; let them finish */
+		schedule_timeout_interruptible(1);
+	}
+	if (ret != -EINTR && preswap_pages() <= target)
+		ret = 0;
+
+	atomic_dec(&preswap_draining);
+	mutex_unlock(&preswap_shrink_lock);
+	return ret;
+}
+
+static int preswap_pm_notify(struct notifier_block *nb, unsigned long action,
+			     void *unused)
+{
+	int ret;
+
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+		WRITE_ONCE(preswap_hibernating, true);
+		ret = preswap_shrink_to(0);
+		if (ret) {
+			WRITE_ONCE(preswap_hibernating, false);
+			pr_err("hibernation refused: %lu pages could not be brought back (%d)\n",
+			       preswap_pages(), ret);
+			return notifier_from_errno(ret);
+		}
+		break;
+	case PM_POST_HIBERNATION:
+		WRITE_ONCE(preswap_hibernating, false);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/**
+ * preswap_backend_ready() - there is a backend now
+ *
+ * Context: process, may sleep; once.
+ */
+void preswap_backend_ready(void)
+{
+	if (!preswap_allowed)
+		return;
+
+	preswap_pool = tmem_new_pool(TMEM_POOL_PERSISTENT);
+	if (preswap_pool < 0) {
+		pr_warn("no pool (%d)\n", preswap_pool);
+		return;
+	}
+	pm_notifier(preswap_pm_notify, 0);
+	static_branch_enable(&preswap_key);
+}
+
+static ssize_t puts_show(struct kobject *kobj, struct kobj_attribute *attr,
+			 char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(preswap_puts));
+}
+
+static ssize_t puts_store(struct kobject *kobj, struct kobj_attribute *attr,
+			  const char *buf, size_t count)
+{
+	bool on;
+	int ret = kstrtobool(buf, &on);
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(preswap_puts, on);
+	return count;
+}
+
+static struct kobj_attribute preswap_attr =
+	__ATTR(preswap, 0644, puts_show, puts_store);
+
+static ssize_t preswap_pages_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", preswap_pages());
+}
+
+static struct kobj_attribute preswap_pages_attr = __ATTR_RO(preswap_pages);
+
+static ssize_t preswap_shrink_store(struct kobject *kobj,
+				    struct kobj_attribute *attr,
+				    const char *buf, size_t count)
+{
+	unsigned long target;
+	int ret;
+
+	ret = kstrtoul(buf, 0, &target);
+	if (!ret)
+		ret = preswap_shrink_to(target);
+	return ret ?: (ssize_t)count;
+}
+
+static struct kobj_attribute preswap_shrink_attr = __ATTR_WO(preswap_shrink);
+
+static const struct attribute *preswap_attrs[] = {
+	&preswap_attr.attr,
+	&preswap_pages_attr.attr,
+	&preswap_shrink_attr.attr,
+	NULL
+};
+
+static int __init preswap_sysfs_init(void)
+{
+	return sysfs_create_files(tmem_kobj, preswap_attrs);
+}
+device_initcall(preswap_sysfs_init);

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transcendent memory: the core.
+ *
+ * Two clients (mm/precache.c, mm/preswap.c) hand pages to one backend (the
+ * hypervisor through drivers/xen/tmem.c, or the engine inside this kernel
+ * through mm/tmem_ram.c).  This file is what stands between them:
+ *
+ * - the command line: nothing happens without `tmem`;
+ * - the one backend: registered once, at boot or later, never unregistered,
+ *   because pages that live nowhere else may be in it;
+ * - the six calls: each is traced and can be made to fail (CONFIG_FAIL_TMEM);
+ * - the sysfs directory that the clients put their files into.
+ *
+ * Order of coming alive.  A client may be used (a file system mounted, a swap
+ * device added) before there is a backend, and notes that it waits.  Then
+ * tmem_register_ops() publishes the ops and tells the clients, under
+ * tmem_lock: preswap first, so that it gets its pool whatever the number of
+ * file systems.  Each client makes its pools, and last of all enables its
+ * static key.  Until then, and for ever without a backend, each hook in the
+ * kernel is a branch that is patched out.
+ */
+
+#define pr_fmt(fmt) "tmem: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/export.h>
+#include <linux/fault-inject.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/precache.h>
+#include <linux/preswap.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/tmem.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/tmem.h>
+
+/* `tmem`: any backend; `tmem=NAME`: this one; NULL: tmem is off */
+static const char *tmem_backend_wanted __ro_after_init;
+
+static DEFINE_MUTEX(tmem_lock);			/* serialises registration */
+static const struct tmem_ops *tmem_ops;		/* set once, under tmem_lock */
+
+static int __init tmem_param(char *arg)
+{
+	if (!arg)
+		tmem_backend_wanted = "";
+	else if (!strcmp(arg, "ram"))
+		tmem_backend_wanted = "ram";
+	else if (!strcmp(arg, "xen"))
+		tmem_backend_wanted = "xen";
+	else
+		pr_err("unknown option 'tmem=%s': valid are 'tmem', 'tmem=ram' and 'tmem=xen'; tmem is off\n",
+		       arg);
+	return 0;
+}
+early_param("tmem", tmem_param);
+
+/**
+ * tmem_wanted() - did the command line ask for tmem?
+ * @name: a backend's name, or NULL for any backend
+ *
+ * A backend asks this before it sets anything up.
+ *
+ * Context: any, after the command line has been parsed.
+ * Return: true when `tmem`, or `tmem=` with this name, was given.
+ */
+bool tmem_wanted(const char *name)
+{
+	if (!tmem_backend_wanted)
+		return false;
+	return !name || !*tmem_backend_wanted ||
+	       !strcmp(tmem_backend_wanted, name);
+}
+EXPORT_SYMBOL_GPL(tmem_wanted);
+
+/**
+ * tmem_ready() - is there a backend?
+ *
+ * Context: any.
+ * Return: true once tmem_register_ops() has published the ops.
+ */
+bool tmem_ready(void)
+{
+	/* Pairs with the release in tmem_register_ops() */
+	return smp_load_acquire(&tmem_ops);
+}
+
+/**
+ * tmem_register_ops() - become the backend
+ * @ops: the six operations; must stay valid for ever
+ *
+ * May be called at any time after boot, with file systems mounted and swap in
+ * use.  There is no way back: a module that calls this must not be unloadable.
+ *
+ * Context: process, may sleep.
+ * Return: 0; -ENODEV when the command line did not ask for this backend;
+ * -EBUSY when there already is one.
+ */
+int tmem_register_ops(const struct tmem_ops *ops)
+{
+	if (!tmem_wanted(ops->name))
+		return -ENODEV;
+
+	mutex_lock(&tmem_lock);
+	if (tmem_ops) {
+		mutex_unlock(&tmem_lock);
+		return -EBUSY;
+	}
+	/* Pairs with the acquire in tmem_ready() */
+	smp_store_release(&tmem_ops, ops);
+	preswap_backend_ready();
+	precache_backend_ready();
+	pr_info("backend %s, precache %s, preswap %s\n", ops->name,
+		precache_enabled() ? "on" : "off",
+		preswap_enabled() ? "on" : "off");
+	mutex_unlock(&tmem_lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(tmem_register_ops);
+
+/* Fault injection: /sys/kernel/debug/fail_tmem, Documentation/vm/tmem.txt */
+
+enum tmem_fail_op {
+	TMEM_FAIL_PUT		= BIT(0),
+	TMEM_FAIL_GET		= BIT(1),
+	TMEM_FAIL_FLUSH_PAGE	= BIT(2),
+	TMEM_FAIL_FLUSH_OBJECT	= BIT(3),
+};
+
+#ifdef CONFIG_FAIL_TMEM
+static DECLARE_FAULT_ATTR(tmem_fault);
+static u32 tmem_fail_ops = TMEM_FAIL_PUT | TMEM_FAIL_GET;
+
+static bool tmem_should_fail(enum tmem_fail_op op)
+{
+	return (tmem_fail_ops & op) && should_fail(&tmem_fault, 1);
+}
+
+static int __init tmem_fail_init(void)
+{
+	struct dentry *dir;
+
+	dir = fault_create_debugfs_attr("fail_tmem", NULL, &tmem_fault);
+	if (IS_ERR(dir))
+		return PTR_ERR(dir);
+	debugfs_create_x32("ops", 0600, dir, &tmem_fail_ops);
+	return 0;
+}
+late_initcall(tmem_fail_init);
+#else
+static bool tmem_should_fail(enum tmem_fail_op op)
+{
+	return false;
+}
+#endif
+
+/**
+ * tmem_new_pool() - make a pool
+ * @flags: 0 or TMEM_POOL_PERSISTENT
+ *
+ * Context: process, may sleep; there is a backend.
+ * Return: the pool's id or a negative errno, see struct tmem_ops.
+ */
+int tmem_new_pool(u32 flags)
+{
+	int ret = tmem_ops->new_pool(flags);
+
+	trace_tmem_new_pool(flags, ret);
+	return ret;
+}
+
+/**
+ * tmem_destroy_pool() - drop a pool and all that is in it
+ * @pool: its id, not used by anybody any more
+ *
+ * Context: process, may sleep.
+ */
+void tmem_destroy_pool(int pool)
+{
+	int ret = tmem_ops->destroy_pool(pool);
+
+	trace_tmem_destroy_pool(pool, ret);
+	if (ret)
+		pr_err("pool %d could not be destroyed: %d\n", pool, ret);
+}
+
+/**
+ * tmem_put_page() - copy a page into a pool
+ * @pool: the pool's id
+ * @oid: object
+ * @index: page of the object
+ * @page: what to copy
+ *
+ * Context: process; see struct tmem_ops.
+ * Return: 0, or a negative errno and then there is no copy, new or old.
+ */
+int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
+		  struct page *page)
+{
+	int ret;
+
+	if (tmem_should_fail(TMEM_FAIL_PUT))
+		ret = tmem_ops->flush_page(pool, oid, index) ?: -ENOMEM;
+	else
+		ret = tmem_ops->put_page(pool, oid, index, page);
+	trace_tmem_put_page(pool, oid, index, ret);
+	return ret;
+}
+
+/**
+ * tmem_get_page() - copy a page out of a pool
+ * @pool: the pool's id
+ * @oid: object
+ * @index: page of the object
+ * @page: where to copy to; unspecified after an error
+ *
+ * Context: process; see struct tmem_ops.
+ * Return: 0, -ENOENT (not there) or another negative errno.
+ */
+int tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
+		  struct page *page)
+{
+	int ret;
+
+	if (tmem_should_fail(TMEM_FAIL_GET))
+		ret = -EIO;
+	else
+		ret = tmem_ops->get_page(pool, oid, index, page);
+	trace_tmem_get_page(pool, oid, index, ret);
+	return ret;
+}
+
+/**
+ * tmem_flush_page() - drop a page
+ * @pool: the pool's id
+ * @oid: object
+ * @index: page of the object
+ *
+ * Context: any but interrupt.
+ * Return: 0, also when it was not there.  After an error the caller must never
+ * use what is in the pool again.
+ */
+int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
+{
+	int ret;
+
+	if (tmem_should_fail(TMEM_FAIL_FLUSH_PAGE))
+		ret = -EIO;
+	else
+		ret = tmem_ops->flush_page(pool, oid, index);
+	trace_tmem_flush_page(pool, oid, index, ret);
+	return ret;
+}
+
+/**
+ * tmem_flush_object() - drop all pages of an object
+ * @pool: the pool's id
+ * @oid: object
+ *
+ * Context: process, may sleep.
+ * Return: as tmem_flush_page().
+ */
+int tmem_flush_object(int pool, const struct tmem_oid *oid)
+{
+	int ret;
+
+	if (tmem_should_fail(TMEM_FAIL_FLUSH_OBJECT))
+		ret = -EIO;
+	else
+		ret = tmem_ops->flush_object(pool, oid);
+	trace_tmem_flush_object(pool, oid, ret);
+	return ret;
+}
+
+struct kobject *tmem_kobj;
+
+static ssize_t backend_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%s\n", tmem_ready() ? tmem_ops->name : "none");
+}
+
+static struct kobj_attribute backend_attr = __ATTR_RO(backend);
+
+static int __init tmem_init(void)
+{
+	tmem_kobj = kobject_create_and_add("tmem", mm_kobj);
+	if (!tmem_kobj)
+		return -ENOMEM;
+	return sysfs_create_file(tmem_kobj, &backend_attr.attr);
+}
+subsys_initcall(tmem_init);
+
+/* The clients and built-in backends have had their turn: say what is missing */
+static int __init tmem_report(void)
+{
+	if (tmem_wanted(NULL) && !tmem_ready())
+		pr_warn("no backend%s%s yet\n",
+			*tmem_backend_wanted ? " " : "", tmem_backend_wanted);
+	return 0;
+}
+late_initcall_sync(tmem_report);
