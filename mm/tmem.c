@@ -89,6 +89,7 @@ bool tmem_ready(void)
 	/* Pairs with the release in tmem_register_ops() */
 	return smp_load_acquire(&tmem_ops);
 }
+EXPORT_SYMBOL_GPL(tmem_ready);
 
 /**
  * tmem_register_ops() - become the backend

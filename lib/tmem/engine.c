@@ -1,0 +1,1285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tmem engine: clients, pools, objects, pages, eviction.
+ *
+ * The problem: hold copies of pages for clients that do not trust one another
+ * and that may be hostile, so that put, get and flush cost little more than the
+ * copy; give the memory of ephemeral pages back in no time, from the client
+ * that has most of it; never lose a persistent page; and never be away for
+ * long, because the caller may be in a hypervisor or hold spinlocks.
+ *
+ * A page is named by {pool, object, index}:
+ *
+ *   host -> clients -> pools -> shards -> objects -> pages
+ *
+ * A pool is an array of shards.  An object lives, with its pages, in the shard
+ * that its hash says.  One spinlock per shard protects all of that: there are
+ * no locks and no reference counts per object.  Shards outlive their pool and
+ * go with the client, so that a call that races with the destruction of its
+ * pool finds the shard there and the pool not alive (tme_pool_live() under the
+ * shard's lock), and a pool slot may be used again at once.
+ *
+ * Hash.  Object ids come from clients, so the hash is keyed with a secret: a
+ * strongly universal multilinear hash, with which no client can collide objects
+ * on purpose.  Within a shard it is a table that grows by linear hashing: each
+ * insertion that finds more objects than buckets splits one bucket, and each
+ * removal that finds less than half as many merges one.  Nothing is ever
+ * rehashed at large.  The buckets are kept in a sparse array (index.c), so an
+ * empty bucket takes no memory, and "the number of buckets" is only a number.
+ *
+ * Pages.  A page that repeats one word is that word.  If the client wants
+ * compression, a page that shrinks to 3/4 or less takes a slot of the host's
+ * slot allocator; any other takes a frame.  All of it is allocated and copied
+ * before a lock is taken; under the lock the descriptor is linked, the old page
+ * is unlinked, and freed after.  So nothing changes before the copy succeeded.
+ * A put that fails removes the page that was there: it must not be found again.
+ *
+ * A get from an ephemeral pool removes the page, and copies it after unlocking.
+ * A get from a persistent pool copies under the lock.
+ *
+ * Eviction.  Each client has a list of its ephemeral pages in the order they
+ * were put, with its own lock inside the shards' locks.  Eviction goes the
+ * other way, from the list to the shard, hence only tries the shard's lock, and
+ * skips a page whose shard is busy.
+ *
+ * Accounting.  All memory that a client causes to be allocated is counted
+ * against it, in bytes: frames, the frames of its compressed slots (with the
+ * gaps in them, which a hostile client would aim for), descriptors, objects,
+ * nodes, shards.  The host's total is the sum of the clients' bytes, each
+ * rounded up to TME_CHUNK, so that a client touches the shared counter once in
+ * many calls.  A put that finds its client over its cap evicts from this
+ * client; one that finds the host over its limit evicts from the client most
+ * above its share.  The memory is counted first and used after, so the limits
+ * hold at all times, but for the growth of the slot allocator by one step.
+ *
+ * Bounds.  Walks take at most TME_BATCH pages under a lock, end after TME_WORK
+ * pages or when the port says so, and are then called again by the caller.
+ *
+ * Locks, outermost first; all are spinlocks, nothing sleeps under any of them:
+ *
+ *   host->lock		the list of clients
+ *   client->lock	the states of its pools
+ *   shard->lock	hash, objects, indexes and numbers of the shard
+ *   client->lru_lock	the list of ephemeral pages
+ *
+ * put, get and flush take only the last two, and try the first (tme_pick()).
+ * No call holds the lock of two shards.
+ */
+#include "engine.h"
+#include "index.h"
+
+#define TME_SHARDS		64u		/* per pool; a power of 2 */
+#define TME_BATCH		32		/* pages per lock hold of a walk */
+#define TME_WORK		1024		/* pages per call of a walk */
+#define TME_CHUNK		(16 * PAGE_SIZE) /* step of the host's total */
+#define TME_PUT_EVICTS		16		/* evictions for one put */
+#define TME_EVICT_SKIPS		8		/* busy shards passed over */
+#define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */
+/* Room for the objects and nodes of a put: 11 nodes for two far indices, ... */
+#define TME_HEADROOM		(2 * PAGE_SIZE)
+
+enum { TME_FREE, TME_BUSY, TME_LIVE, TME_DYING };	/* tme_pool.state */
+
+/* An object exists as long as it has a page */
+struct tme_object {
+	u64 oid[3];
+	struct tme_object *next;	/* in its bucket */
+	struct tme_shard *shard;
+	struct tme_index pages;		/* page index -> struct tme_page */
+	u32 hash;
+};
+
+/* A page; one for each 4 KiB that a client stores, so every byte counts */
+struct tme_page {
+	struct list_head lru;		/* in client->lru if ephemeral */
+	struct tme_object *object;
+	unsigned long data;		/* by @len: word, slot or frame */
+	u32 index;
+	u32 len;			/* 0: one word; PAGE_SIZE: raw; lz4 */
+};
+
+struct tme_shard {
+	spinlock_t lock;
+	u32 buckets;			/* number of buckets, 1 or more */
+	u32 mask;			/* next power of 2, less 1 */
+	u32 nr;				/* number of objects */
+	struct tme_index bucket;	/* bucket -> chain of objects */
+	struct tme_pool *pool;
+	struct tme_stats stats;
+} ____cacheline_aligned;
+
+/*
+ * Accounting
+ */
+
+static long tme_chunks(long bytes)
+{
+	return DIV_ROUND_UP(bytes, (long)TME_CHUNK);
+}
+
+/*
+ * Count @bytes, which may be negative.  Each step knows exactly from where to
+ * where it took the client's number, so the sum of the chunks is exact as well.
+ */
+static void tme_charge(struct tme_client *client, long bytes)
+{
+	long now = atomic_long_add_return(bytes, &client->used);
+	long chunks = tme_chunks(now) - tme_chunks(now - bytes);
+
+	if (chunks)
+		atomic_long_add(chunks, &client->host->chunks);
+}
+
+/* Count what the slot allocator has grown or shrunk by */
+static void tme_charge_slots(struct tme_client *client)
+{
+	long now = port_slots_frames(client->slots);
+
+	if (now != READ_ONCE(client->slot_frames)) {
+		now -= xchg(&client->slot_frames, now);
+		tme_charge(client, now * (long)PAGE_SIZE);
+	}
+}
+
+/* Is the client, or the host, over its limit when @room bytes more are used? */
+static int tme_over(struct tme_client *client, long room)
+{
+	struct tme_host *host = client->host;
+	long used = atomic_long_read(&client->used);
+	long chunks = atomic_long_read(&host->chunks) +
+		      tme_chunks(used + room) - tme_chunks(used);
+
+	if (DIV_ROUND_UP((unsigned long)(used + room), PAGE_SIZE) >
+	    READ_ONCE(client->cap))
+		return -EDQUOT;
+	if (chunks * (TME_CHUNK / PAGE_SIZE) > READ_ONCE(host->limit))
+		return -ENOMEM;
+	return 0;
+}
+
+static void tme_shard_charge(struct tme_shard *shard, long bytes)
+{
+	shard->stats.meta_bytes += bytes;
+	tme_charge(shard->pool->client, bytes);
+}
+
+/* Objects and nodes: zeroed, counted, under the shard's lock */
+static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
+			    long size)
+{
+	void *p = NULL;
+
+	tme_shard_charge(shard, size);
+	if (!tme_over(shard->pool->client, 0))
+		p = port_cache_zalloc(cache,
+				      shard->pool->flags & TME_POOL_PERSISTENT);
+	if (!p)
+		tme_shard_charge(shard, -size);
+	return p;
+}
+
+static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
+			  long size, void *p)
+{
+	port_cache_free(cache, p);
+	tme_shard_charge(shard, -size);
+}
+
+struct tme_node *tme_node_alloc(struct tme_shard *shard)
+{
+	return tme_meta_alloc(shard, PORT_NODE, sizeof(struct tme_node));
+}
+
+void tme_node_free(struct tme_shard *shard, struct tme_node *node)
+{
+	tme_meta_free(shard, PORT_NODE, sizeof(*node), node);
+}
+
+/*
+ * Objects
+ */
+
+/*
+ * The multilinear hash of Carter and Wegman over 32-bit words: keys of twice
+ * the width, the upper half is the hash.  Whatever two ids somebody who does
+ * not know the keys chooses, they collide with the chance of random numbers.
+ */
+static u32 tme_hash(const struct tme_host *host, const u64 oid[3])
+{
+	u64 sum = host->key[6];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		sum += host->key[2 * i] * (u32)oid[i];
+		sum += host->key[2 * i + 1] * (u32)(oid[i] >> 32);
+	}
+	return sum >> 32;
+}
+
+static u32 tme_bucket(const struct tme_shard *shard, u32 hash)
+{
+	u32 bucket = hash / TME_SHARDS & shard->mask;
+
+	return bucket < shard->buckets ? bucket : bucket & shard->mask >> 1;
+}
+
+static struct tme_object *tme_object_find(struct tme_shard *shard,
+					  const u64 oid[3], u32 hash)
+{
+	struct tme_object *obj;
+
+	for (obj = tme_index_get(&shard->bucket, tme_bucket(shard, hash)); obj;
+	     obj = obj->next)
+		if (obj->hash == hash && obj->oid[0] == oid[0] &&
+		    obj->oid[1] == oid[1] && obj->oid[2] == oid[2])
+			break;
+	return obj;
+}
+
+/* Linear hashing: split the next bucket; if memory is short, another time */
+static void tme_hash_grow(struct tme_shard *shard)
+{
+	u32 mask = shard->buckets > shard->mask ? 2 * shard->mask + 1 :
+						  shard->mask;
+	u32 to = shard->buckets, from = to & mask >> 1;
+	struct tme_object *chain = tme_index_get(&shard->bucket, from);
+	struct tme_object *obj, *stay = NULL, *move = NULL;
+
+	for (obj = chain; obj; obj = obj->next)
+		if ((obj->hash / TME_SHARDS & mask) == to)
+			break;
+	if (obj && tme_index_insert(&shard->bucket, shard, to, obj))
+		return;
+
+	if (obj) {
+		while ((obj = chain)) {
+			struct tme_object **head =
+				(obj->hash / TME_SHARDS & mask) == to ? &move :
+									&stay;
+
+			chain = obj->next;
+			obj->next = *head;
+			*head = obj;
+		}
+		tme_index_replace(&shard->bucket, to, move);
+		if (stay)
+			tme_index_replace(&shard->bucket, from, stay);
+		else
+			tme_index_erase(&shard->bucket, shard, from);
+	}
+	shard->mask = mask;
+	shard->buckets++;
+}
+
+/* ... and merge the last one; if that takes memory that is short, not now */
+static void tme_hash_shrink(struct tme_shard *shard)
+{
+	u32 from = shard->buckets - 1, to = from & shard->mask >> 1;
+	struct tme_object *chain = tme_index_get(&shard->bucket, from);
+	struct tme_object *obj = tme_index_get(&shard->bucket, to);
+
+	if (chain && obj) {
+		while (obj->next)
+			obj = obj->next;
+		obj->next = chain;
+	} else if (chain) {
+		if (tme_index_insert(&shard->bucket, shard, to, chain))
+			return;
+	}
+	if (chain)
+		tme_index_erase(&shard->bucket, shard, from);
+	shard->buckets--;
+	if (shard->buckets == (shard->mask >> 1) + 1)
+		shard->mask >>= 1;
+}
+
+static struct tme_object *tme_object_new(struct tme_shard *shard,
+					 const u64 oid[3], u32 hash)
+{
+	u32 bucket = tme_bucket(shard, hash);
+	struct tme_object *obj;
+
+	obj = tme_meta_alloc(shard, PORT_OBJECT, sizeof(*obj));
+	if (!obj)
+		return NULL;
+	obj->oid[0] = oid[0];
+	obj->oid[1] = oid[1];
+	obj->oid[2] = oid[2];
+	obj->hash = hash;
+	obj->shard = shard;
+	obj->next = tme_index_get(&shard->bucket, bucket);
+	if (obj->next) {
+		tme_index_replace(&shard->bucket, bucket, obj);
+	} else if (tme_index_insert(&shard->bucket, shard, bucket, obj)) {
+		tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
+		return NULL;
+	}
+	if (++shard->nr > shard->buckets)
+		tme_hash_grow(shard);
+	return obj;
+}
+
+static void tme_object_free(struct tme_object *obj)
+{
+	struct tme_shard *shard = obj->shard;
+	u32 bucket = tme_bucket(shard, obj->hash);
+	struct tme_object *prev = tme_index_get(&shard->bucket, bucket);
+
+	if (prev != obj) {
+		while (prev->next != obj)
+			prev = prev->next;
+		prev->next = obj->next;
+	} else if (obj->next) {
+		tme_index_replace(&shard->bucket, bucket, obj->next);
+	} else {
+		tme_index_erase(&shard->bucket, shard, bucket);
+	}
+	tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
+	if (--shard->nr < shard->buckets / 2)
+		tme_hash_shrink(shard);
+}
+
+/*
+ * Pages: what is in them, no lock held
+ */
+
+static bool tme_same_filled(const unsigned long *src, unsigned long *word)
+{
+	unsigned int i, last = PAGE_SIZE / sizeof(*src) - 1;
+
+	*word = src[0];
+	if (src[last] != *word)	/* often enough to look there first */
+		return false;
+	for (i = 1; i < last; i++)
+		if (src[i] != *word)
+			return false;
+	return true;
+}
+
+/* Return: length, 0 if the page is better stored raw, -ENOMEM */
+static int tme_compress(struct tme_client *client, const void *src, bool pers,
+			unsigned long *slot)
+{
+	struct port_scratch *scratch = port_scratch_get();
+	int len;
+
+	len = port_compress(scratch, src, TME_COMPRESSED_MAX);
+	if (len) {
+		*slot = port_slot_alloc(client->slots, scratch->buf, len, pers);
+		if (!*slot)
+			len = -ENOMEM;
+	}
+	port_scratch_put(scratch);
+	return len;
+}
+
+static void tme_page_free(struct tme_client *client, struct tme_page *page)
+{
+	long bytes = sizeof(*page);
+
+	if (page->len == PAGE_SIZE) {
+		port_frame_free(page->data);
+		bytes += PAGE_SIZE;
+	} else if (page->len) {
+		port_slot_free(client->slots, page->data);
+		tme_charge_slots(client);
+	}
+	port_cache_free(PORT_PAGE, page);
+	tme_charge(client, -bytes);
+}
+
+static void tme_page_free_list(struct tme_client *client,
+			       struct list_head *list)
+{
+	struct tme_page *page, *next;
+
+	list_for_each_entry_safe(page, next, list, lru)
+		tme_page_free(client, page);
+}
+
+/* Copy a page out; it cannot change: it is unlinked, or its shard is locked */
+static int tme_page_read(struct tme_client *client, const struct tme_page *page,
+			 void *dst)
+{
+	unsigned int i;
+	void *src;
+	int len;
+
+	if (page->len == PAGE_SIZE) {
+		src = port_frame_map(page->data);
+		memcpy(dst, src, PAGE_SIZE);
+		port_frame_unmap(src);
+	} else if (page->len) {
+		src = port_slot_map(client->slots, page->data);
+		len = port_decompress(src, page->len, dst);
+		port_slot_unmap(client->slots, page->data);
+		if (WARN_ON_ONCE(len != PAGE_SIZE))
+			return -EIO;
+	} else {
+		for (i = 0; i < PAGE_SIZE / sizeof(page->data); i++)
+			((unsigned long *)dst)[i] = page->data;
+	}
+	return 0;
+}
+
+static int tme_make_room(struct tme_client *client);
+
+/* A descriptor with its copy of @src; counted, not yet linked */
+static struct tme_page *tme_page_new(struct tme_client *client,
+				     const void *src, bool pers)
+{
+	struct tme_page *page = port_cache_zalloc(PORT_PAGE, pers);
+	long bytes = sizeof(*page);
+	int err, len = 0;
+	void *dst;
+
+	if (!page)
+		return ERR_PTR(-ENOMEM);
+	if (!tme_same_filled(src, &page->data)) {
+		if (READ_ONCE(client->compress))
+			len = tme_compress(client, src, pers, &page->data);
+		if (len < 0) {
+			port_cache_free(PORT_PAGE, page);
+			return ERR_PTR(len);
+		}
+		if (!len) {
+			len = PAGE_SIZE;
+			bytes += PAGE_SIZE;
+		} else {
+			tme_charge_slots(client);
+		}
+	}
+	page->len = len;
+
+	tme_charge(client, bytes);
+	err = tme_make_room(client);
+	if (len == PAGE_SIZE) {
+		page->data = err ? 0 : port_frame_alloc(pers);
+		if (!page->data) {
+			tme_charge(client, -bytes);
+			port_cache_free(PORT_PAGE, page);
+			return ERR_PTR(err ?: -ENOMEM);
+		}
+		dst = port_frame_map(page->data);
+		memcpy(dst, src, PAGE_SIZE);
+		port_frame_unmap(dst);
+	} else if (err) {
+		tme_page_free(client, page);
+		return ERR_PTR(err);
+	}
+	return page;
+}
+
+/*
+ * Pages: where they are, under the lock of the shard
+ */
+
+static bool tme_shard_ephemeral(const struct tme_shard *shard)
+{
+	return !(shard->pool->flags & TME_POOL_PERSISTENT);
+}
+
+/* Count a page in (@n == 1) or out (@n == -1) */
+static void tme_page_count(struct tme_shard *shard, struct tme_page *page,
+			   int n)
+{
+	struct tme_stats *stats = &shard->stats;
+
+	if (tme_shard_ephemeral(shard))
+		stats->eph_pages += n;
+	else
+		stats->pers_pages += n;
+	if (page->len == PAGE_SIZE)
+		stats->raw_pages += n;
+	else if (page->len)
+		stats->lz4_pages += n;
+	stats->meta_bytes += n * (long)sizeof(*page);
+}
+
+static void tme_lru_add(struct tme_shard *shard, struct tme_page *page)
+{
+	struct tme_client *client = shard->pool->client;
+
+	tme_page_count(shard, page, 1);
+	if (tme_shard_ephemeral(shard)) {
+		spin_lock(&client->lru_lock);
+		list_add_tail(&page->lru, &client->lru);
+		WRITE_ONCE(client->eph_pages, client->eph_pages + 1);
+		spin_unlock(&client->lru_lock);
+	}
+}
+
+static void tme_lru_del(struct tme_shard *shard, struct tme_page *page)
+{
+	struct tme_client *client = shard->pool->client;
+
+	tme_page_count(shard, page, -1);
+	if (tme_shard_ephemeral(shard)) {
+		spin_lock(&client->lru_lock);
+		list_del(&page->lru);
+		WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
+		spin_unlock(&client->lru_lock);
+	}
+}
+
+static void tme_page_erase(struct tme_page *page)
+{
+	struct tme_object *obj = page->object;
+
+	tme_index_erase(&obj->pages, obj->shard, page->index);
+	if (!obj->pages.nr)
+		tme_object_free(obj);
+}
+
+/* Off the list first: as long as it is on it, eviction may look at its object */
+static void tme_page_unlink(struct tme_page *page)
+{
+	tme_lru_del(page->object->shard, page);
+	tme_page_erase(page);
+}
+
+/*
+ * Link @page under @obj, which may be NULL, in the place of @old, which may be
+ * NULL.  It cannot fail if there is an old one.
+ */
+static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
+			 struct tme_object *obj, struct tme_page *page,
+			 struct tme_page *old)
+{
+	if (!obj)
+		obj = tme_object_new(shard, oid, hash);
+	if (!obj)
+		return -ENOMEM;
+	if (old) {
+		tme_lru_del(shard, old);
+		tme_index_replace(&obj->pages, page->index, page);
+	} else if (tme_index_insert(&obj->pages, shard, page->index, page)) {
+		return -ENOMEM;		/* not the object's first page */
+	}
+	page->object = obj;
+	tme_lru_add(shard, page);
+	return 0;
+}
+
+/*
+ * Eviction
+ */
+
+/*
+ * How far the client is above its share of ephemeral memory.  All weights are
+ * equal and no minimum is guaranteed yet: this is where they belong.
+ */
+static unsigned long tme_excess(struct tme_client *client)
+{
+	return READ_ONCE(client->eph_pages);
+}
+
+/*
+ * Choose the client to evict from, and keep it from going away until
+ * tme_unpick().  Under host->lock.  Return: NULL when nobody has a page.
+ */
+static struct tme_client *tme_pick_locked(struct tme_host *host)
+{
+	struct tme_client *client, *victim = NULL;
+	unsigned long most = 0;
+
+	list_for_each_entry(client, &host->clients, node) {
+		unsigned long excess = tme_excess(client);
+
+		if (excess > most) {
+			most = excess;
+			victim = client;
+		}
+	}
+	if (victim)
+		atomic_long_inc(&victim->evictors);
+	return victim;
+}
+
+/* As above, for @client's put; where somebody else is choosing, itself */
+static struct tme_client *tme_pick(struct tme_client *client)
+{
+	struct tme_host *host = client->host;
+	struct tme_client *victim;
+
+	if (spin_trylock(&host->lock)) {
+		victim = tme_pick_locked(host);
+		spin_unlock(&host->lock);
+	} else {
+		atomic_long_inc(&client->evictors);
+		victim = client;
+	}
+	return victim;
+}
+
+static void tme_unpick(struct tme_client *victim)
+{
+	/* Ordered: pairs with the one in tme_client_destroy() */
+	atomic_long_add_return(-1, &victim->evictors);
+}
+
+/* Evict the client's oldest ephemeral page whose shard is not busy */
+static bool tme_evict_one(struct tme_client *client)
+{
+	int skips = TME_EVICT_SKIPS;
+	struct tme_page *page;
+	struct tme_shard *shard;
+
+	spin_lock(&client->lru_lock);
+	list_for_each_entry(page, &client->lru, lru) {
+		shard = page->object->shard;
+		if (spin_trylock(&shard->lock))
+			goto found;
+		if (!skips--)
+			break;
+	}
+	spin_unlock(&client->lru_lock);
+	return false;
+
+found:
+	list_del(&page->lru);
+	WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
+	spin_unlock(&client->lru_lock);
+	tme_page_count(shard, page, -1);
+	tme_page_erase(page);
+	shard->stats.evicted++;
+	spin_unlock(&shard->lock);
+	tme_page_free(client, page);
+	return true;
+}
+
+/*
+ * Bring @client and its host back under their limits, by TME_PUT_EVICTS
+ * evictions or less.  Return: 0; -EDQUOT over its cap, -ENOMEM over the host's
+ * limit, and then the put that wanted the room has to fail.
+ */
+static int tme_make_room(struct tme_client *client)
+{
+	struct tme_client *victim = NULL;
+	int err, tries = TME_PUT_EVICTS;
+
+	while ((err = tme_over(client, TME_HEADROOM)) && tries--) {
+		if (err == -EDQUOT) {
+			if (!READ_ONCE(client->eph_pages))
+				break;
+			tme_evict_one(client);
+			continue;
+		}
+		if (!victim)
+			victim = tme_pick(client);
+		if (!victim)
+			break;
+		if (!tme_evict_one(victim)) {
+			tme_unpick(victim);
+			victim = NULL;
+		}
+	}
+	if (victim)
+		tme_unpick(victim);
+	return err;
+}
+
+/**
+ * tme_evict() - drop ephemeral pages
+ * @host: the machine
+ * @nr: how many pages at most
+ *
+ * Takes them from the client most above its share at that time, the oldest
+ * first.
+ *
+ * Return: how many it dropped; fewer than @nr when there are no more, when
+ * they are busy, or when the port said to stop.
+ */
+unsigned long tme_evict(struct tme_host *host, unsigned long nr)
+{
+	unsigned long done = 0, last;
+
+	do {
+		struct tme_client *victim;
+
+		spin_lock(&host->lock);
+		victim = tme_pick_locked(host);
+		spin_unlock(&host->lock);
+		if (!victim)
+			break;
+		last = done;
+		while (done < nr && done - last < TME_BATCH &&
+		       tme_evict_one(victim))
+			done++;
+		tme_unpick(victim);
+	} while (done < nr && done > last && !port_should_stop());
+	return done;
+}
+
+/**
+ * tme_evictable() - how many pages tme_evict() could drop
+ * @host: the machine
+ *
+ * Return: the number of ephemeral pages, which may change at any time.
+ */
+unsigned long tme_evictable(struct tme_host *host)
+{
+	struct tme_client *client;
+	unsigned long nr = 0;
+
+	spin_lock(&host->lock);
+	list_for_each_entry(client, &host->clients, node)
+		nr += READ_ONCE(client->eph_pages);
+	spin_unlock(&host->lock);
+	return nr;
+}
+
+/*
+ * Pools
+ */
+
+/* Under the lock of a shard: the pool is alive and stays so */
+static bool tme_pool_live(struct tme_pool *pool)
+{
+	/* Pairs with the release in tme_new_pool() */
+	return smp_load_acquire(&pool->state) == TME_LIVE;
+}
+
+/* The number comes from a client: it may be anything */
+static struct tme_pool *tme_pool(struct tme_client *client, u32 id)
+{
+	if (id >= TME_MAX_POOLS)
+		return NULL;
+	return &client->pool[array_index_nospec(id, TME_MAX_POOLS)];
+}
+
+/* Find the shard of an object and lock it; NULL if there is no such pool */
+static struct tme_shard *tme_shard_lock(struct tme_pool *pool,
+					const u64 oid[3], u32 *hash)
+{
+	struct tme_shard *shard;
+
+	if (!pool || !tme_pool_live(pool))
+		return NULL;
+	*hash = tme_hash(pool->client->host, oid);
+	shard = &pool->shards[*hash % TME_SHARDS];
+	spin_lock(&shard->lock);
+	if (tme_pool_live(pool))
+		return shard;
+	spin_unlock(&shard->lock);
+	return NULL;
+}
+
+static int tme_shards_new(struct tme_pool *pool)
+{
+	long size = TME_SHARDS * sizeof(struct tme_shard);
+	struct tme_shard *shards = NULL;
+	unsigned int i;
+	int err;
+
+	tme_charge(pool->client, size);
+	err = tme_make_room(pool->client);
+	if (!err)
+		shards = port_zalloc(size);
+	if (!shards) {
+		tme_charge(pool->client, -size);
+		return err ?: -ENOMEM;
+	}
+	for (i = 0; i < TME_SHARDS; i++) {
+		spin_lock_init(&shards[i].lock);
+		shards[i].buckets = 1;
+		shards[i].pool = pool;
+	}
+	shards[0].stats.meta_bytes = size;
+	/* For tme_client_stats(), which looks at pools in any state */
+	smp_store_release(&pool->shards, shards);
+	return 0;
+}
+
+/**
+ * tme_new_pool() - make a pool
+ * @client: for this client
+ * @flags: 0 or TME_POOL_PERSISTENT
+ *
+ * Context: may sleep.
+ * Return: its id, the lowest that is free; -EINVAL for other flags, -ENOSPC
+ * when all are in use, -EDQUOT when the client is at its cap, -ENOMEM.
+ */
+int tme_new_pool(struct tme_client *client, u32 flags)
+{
+	struct tme_pool *pool;
+	int id, err;
+
+	if (flags & ~TME_POOL_PERSISTENT)
+		return -EINVAL;
+
+	spin_lock(&client->lock);
+	for (id = 0; id < TME_MAX_POOLS; id++)
+		if (client->pool[id].state == TME_FREE)
+			break;
+	if (id < TME_MAX_POOLS)
+		WRITE_ONCE(client->pool[id].state, TME_BUSY);
+	spin_unlock(&client->lock);
+	if (id == TME_MAX_POOLS)
+		return -ENOSPC;
+
+	pool = &client->pool[id];
+	err = pool->shards ? 0 : tme_shards_new(pool);
+	if (err) {
+		WRITE_ONCE(pool->state, TME_FREE);
+		return err;
+	}
+	WRITE_ONCE(pool->flags, flags);
+	pool->drained = 0;
+	/* From here on the pool is used; pairs with tme_pool_live() */
+	smp_store_release(&pool->state, TME_LIVE);
+	return id;
+}
+
+/* Unlink up to @nr pages of @obj.  Return: how many; @obj may be gone */
+static u32 tme_object_reap(struct tme_object *obj, struct list_head *list,
+			   u32 nr)
+{
+	struct tme_shard *shard = obj->shard;
+	u32 n = 0, all = obj->pages.nr < nr ? obj->pages.nr : nr;
+
+	for (; n < all; n++) {
+		struct tme_page *page = tme_index_first(&obj->pages);
+
+		tme_page_unlink(page);
+		list_add_tail(&page->lru, list);
+	}
+	shard->stats.flushed += n;
+	return n;
+}
+
+/* After @nr pages more: is this enough for one call? */
+static bool tme_enough(int *work, u32 nr)
+{
+	*work -= nr;
+	return *work <= 0 || port_should_stop();
+}
+
+/* Drop all pages of a dying pool.  Return: 0, -EAGAIN when there are more */
+static int tme_pool_drain(struct tme_pool *pool, int *work)
+{
+	while (pool->drained < TME_SHARDS) {
+		struct tme_shard *shard = &pool->shards[pool->drained];
+		struct tme_object *obj;
+		LIST_HEAD(list);
+		u32 n = 0;
+
+		spin_lock(&shard->lock);
+		while (n < TME_BATCH && (obj = tme_index_first(&shard->bucket)))
+			n += tme_object_reap(obj, &list, TME_BATCH - n);
+		spin_unlock(&shard->lock);
+		tme_page_free_list(pool->client, &list);
+		if (n < TME_BATCH)
+			pool->drained++;
+		if (n && tme_enough(work, n))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Destroy a pool that is LIVE or DYING; others wait for the first */
+static int __tme_destroy_pool(struct tme_pool *pool, int *work)
+{
+	struct tme_client *client = pool->client;
+	int state, err;
+
+	spin_lock(&client->lock);
+	state = pool->state;
+	if (state == TME_LIVE || state == TME_DYING)
+		WRITE_ONCE(pool->state, TME_BUSY);
+	spin_unlock(&client->lock);
+	if (state == TME_FREE)
+		return -EINVAL;
+	if (state == TME_BUSY)
+		return -EAGAIN;
+
+	err = tme_pool_drain(pool, work);
+	spin_lock(&client->lock);
+	WRITE_ONCE(pool->state, err ? TME_DYING : TME_FREE);
+	spin_unlock(&client->lock);
+	return err;
+}
+
+/**
+ * tme_destroy_pool() - drop a pool and all that is in it
+ * @client: the client
+ * @pool: its id; as soon as this is called, other calls do not find it
+ *
+ * Return: 0, and the id may be given out again; -EAGAIN when there is more to
+ * do: call again; -EINVAL when there is no such pool.
+ */
+int tme_destroy_pool(struct tme_client *client, u32 pool)
+{
+	struct tme_pool *p = tme_pool(client, pool);
+	int work = TME_WORK;
+
+	return p ? __tme_destroy_pool(p, &work) : -EINVAL;
+}
+
+/*
+ * Put, get, flush
+ */
+
+/**
+ * tme_put() - copy a page in
+ * @client: the client
+ * @pool: id of a pool
+ * @oid: object
+ * @index: page of the object
+ * @src: PAGE_SIZE bytes, aligned to a word, that do not change meanwhile
+ *
+ * Takes the place of a page that is there.
+ *
+ * Context: may allocate memory, without waiting for any.
+ * Return: 0; -EINVAL when there is no such pool; -EDQUOT when the client is
+ * at its cap; -ENOMEM.  After an error there is no page under this handle.
+ */
+int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
+	    const void *src)
+{
+	struct tme_pool *p = tme_pool(client, pool);
+	struct tme_page *page, *old = NULL;
+	struct tme_object *obj;
+	struct tme_shard *shard;
+	u32 hash;
+	int err;
+
+	if (!p || !tme_pool_live(p))
+		return -EINVAL;
+	page = tme_page_new(client, src,
+			    READ_ONCE(p->flags) & TME_POOL_PERSISTENT);
+	err = PTR_ERR_OR_ZERO(page);
+
+	shard = tme_shard_lock(p, oid, &hash);
+	if (!shard) {
+		if (!err)
+			tme_page_free(client, page);
+		return -EINVAL;
+	}
+	obj = tme_object_find(shard, oid, hash);
+	if (obj)
+		old = tme_index_get(&obj->pages, index);
+	if (!err) {
+		page->index = index;
+		err = tme_page_link(shard, oid, hash, obj, page, old);
+	} else if (old) {
+		tme_page_unlink(old);
+	}
+	shard->stats.puts++;
+	if (err)
+		shard->stats.put_fails++;
+	spin_unlock(&shard->lock);
+
+	if (old)
+		tme_page_free(client, old);
+	if (err && !IS_ERR(page))
+		tme_page_free(client, page);
+	return err;
+}
+
+static struct tme_page *tme_page_find(struct tme_shard *shard,
+				      const u64 oid[3], u32 hash, u32 index)
+{
+	struct tme_object *obj = tme_object_find(shard, oid, hash);
+
+	return obj ? tme_index_get(&obj->pages, index) : NULL;
+}
+
+/**
+ * tme_get() - copy a page out
+ * @client: the client
+ * @pool: id of a pool
+ * @oid: object
+ * @index: page of the object
+ * @dst: PAGE_SIZE bytes, aligned to a word; undefined after an error
+ *
+ * A page of an ephemeral pool is removed, one of a persistent pool stays.
+ *
+ * Return: 0; -ENOENT when there is no such page; -EIO when it was corrupted in
+ * memory; -EINVAL when there is no such pool.
+ */
+int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
+	    void *dst)
+{
+	struct tme_page *page;
+	struct tme_shard *shard;
+	int err = -ENOENT;
+	bool remove = false;
+	u32 hash;
+
+	shard = tme_shard_lock(tme_pool(client, pool), oid, &hash);
+	if (!shard)
+		return -EINVAL;
+	page = tme_page_find(shard, oid, hash, index);
+	shard->stats.gets++;
+	if (page) {
+		shard->stats.hits++;
+		remove = tme_shard_ephemeral(shard);
+		if (remove)
+			tme_page_unlink(page);
+		else
+			err = tme_page_read(client, page, dst);
+	}
+	spin_unlock(&shard->lock);
+
+	if (remove) {
+		err = tme_page_read(client, page, dst);
+		tme_page_free(client, page);
+	}
+	return err;
+}
+
+/**
+ * tme_flush_page() - drop a page
+ * @client: the client
+ * @pool: id of a pool
+ * @oid: object
+ * @index: page of the object
+ *
+ * Return: 0; -ENOENT when there is no such page; -EINVAL when there is no such
+ * pool.
+ */
+int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
+		   u32 index)
+{
+	struct tme_page *page;
+	struct tme_shard *shard;
+	u32 hash;
+
+	shard = tme_shard_lock(tme_pool(client, pool), oid, &hash);
+	if (!shard)
+		return -EINVAL;
+	page = tme_page_find(shard, oid, hash, index);
+	if (page) {
+		shard->stats.flushed++;
+		tme_page_unlink(page);
+	}
+	spin_unlock(&shard->lock);
+
+	if (!page)
+		return -ENOENT;
+	tme_page_free(client, page);
+	return 0;
+}
+
+/**
+ * tme_flush_object() - drop all pages of an object
+ * @client: the client
+ * @pool: id of a pool
+ * @oid: object
+ *
+ * Return: 0; -ENOENT when there is no page; -EAGAIN when there may be more:
+ * call again; -EINVAL when there is no such pool.
+ */
+int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3])
+{
+	struct tme_pool *p = tme_pool(client, pool);
+	int err = -ENOENT, work = TME_WORK;
+
+	for (;;) {
+		struct tme_object *obj;
+		struct tme_shard *shard;
+		LIST_HEAD(list);
+		u32 hash;
+
+		shard = tme_shard_lock(p, oid, &hash);
+		if (!shard)
+			return -EINVAL;
+		obj = tme_object_find(shard, oid, hash);
+		if (obj) {
+			err = obj->pages.nr > TME_BATCH ? -EAGAIN : 0;
+			tme_object_reap(obj, &list, TME_BATCH);
+		} else if (err == -EAGAIN) {
+			err = 0;	/* somebody else dropped the rest */
+		}
+		spin_unlock(&shard->lock);
+		tme_page_free_list(client, &list);
+		if (err != -EAGAIN)
+			return err;
+		if (tme_enough(&work, TME_BATCH))
+			return err;
+	}
+}
+
+/*
+ * Clients and hosts
+ */
+
+/**
+ * tme_client_init() - make a client
+ * @host: its machine
+ * @client: memory of the caller, which stays its until tme_client_destroy()
+ *	returned 0
+ *
+ * No cap, no compression, no pools.
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int tme_client_init(struct tme_host *host, struct tme_client *client)
+{
+	int id;
+
+	memset(client, 0, sizeof(*client));
+	client->slots = port_slots_create();
+	if (!client->slots)
+		return -ENOMEM;
+	client->host = host;
+	client->cap = ULONG_MAX;
+	for (id = 0; id < TME_MAX_POOLS; id++)
+		client->pool[id].client = client;
+	spin_lock_init(&client->lock);
+	spin_lock_init(&client->lru_lock);
+	INIT_LIST_HEAD(&client->lru);
+
+	spin_lock(&host->lock);
+	list_add_tail(&client->node, &host->clients);
+	spin_unlock(&host->lock);
+	return 0;
+}
+
+/**
+ * tme_client_destroy() - drop a client and all that it has
+ * @client: no other call for it may be running, or come, from the first call
+ *	of this on
+ *
+ * Context: may sleep.
+ * Return: 0; -EAGAIN when there is more to do, or somebody is evicting from
+ * it: call again.
+ */
+int tme_client_destroy(struct tme_client *client)
+{
+	struct tme_host *host = client->host;
+	int id, err, work = TME_WORK;
+
+	/* From here on nobody else can choose to evict from it */
+	spin_lock(&host->lock);
+	list_del_init(&client->node);
+	spin_unlock(&host->lock);
+
+	for (id = 0; id < TME_MAX_POOLS; id++) {
+		if (!client->pool[id].shards)
+			continue;
+		err = __tme_destroy_pool(&client->pool[id], &work);
+		if (err == -EAGAIN)
+			return err;
+	}
+	/* Ordered: pairs with the one in tme_unpick() */
+	if (atomic_long_add_return(0, &client->evictors))
+		return -EAGAIN;
+
+	for (id = 0; id < TME_MAX_POOLS; id++) {
+		if (!client->pool[id].shards)
+			continue;
+		port_free(client->pool[id].shards);
+		tme_charge(client,
+			   -(long)(TME_SHARDS * sizeof(struct tme_shard)));
+	}
+	tme_charge_slots(client);
+	WARN_ON_ONCE(atomic_long_read(&client->used));
+	port_slots_destroy(client->slots);
+	return 0;
+}
+
+/**
+ * tme_client_set_cap() - limit the memory that a client may take
+ * @client: the client
+ * @frames: all that is counted against it, in frames
+ *
+ * A lower cap than what it has takes effect by and by, with each put.
+ */
+void tme_client_set_cap(struct tme_client *client, unsigned long frames)
+{
+	WRITE_ONCE(client->cap, frames);
+}
+
+/**
+ * tme_client_set_compress() - turn compression of new pages on or off
+ * @client: the client
+ * @on: compress?
+ */
+void tme_client_set_compress(struct tme_client *client, bool on)
+{
+	WRITE_ONCE(client->compress, on);
+}
+
+/**
+ * tme_client_stats() - read a client's numbers
+ * @client: the client
+ * @stats: where to
+ *
+ * Locks one shard after the other: the numbers of a busy client need not agree.
+ */
+void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
+{
+	u64 *sum = (u64 *)stats;
+	unsigned int i, j, id;
+
+	memset(stats, 0, sizeof(*stats));
+	for (id = 0; id < TME_MAX_POOLS; id++) {
+		/* Pairs with the release in tme_shards_new() */
+		struct tme_shard *shard =
+			smp_load_acquire(&client->pool[id].shards);
+
+		for (i = 0; shard && i < TME_SHARDS; i++, shard++) {
+			const u64 *add = (const u64 *)&shard->stats;
+
+			spin_lock(&shard->lock);
+			for (j = 0; j < sizeof(*stats) / sizeof(*sum); j++)
+				sum[j] += add[j];
+			spin_unlock(&shard->lock);
+		}
+	}
+	stats->slot_frames = READ_ONCE(client->slot_frames);
+	stats->used_bytes = atomic_long_read(&client->used);
+}
+
+/**
+ * tme_host_init() - start the engine of a machine
+ * @host: memory of the caller
+ *
+ * No limit, no clients.
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int tme_host_init(struct tme_host *host)
+{
+	static const size_t size[PORT_CACHES] = {
+		[PORT_PAGE] = sizeof(struct tme_page),
+		[PORT_OBJECT] = sizeof(struct tme_object),
+		[PORT_NODE] = sizeof(struct tme_node),
+	};
+
+	spin_lock_init(&host->lock);
+	INIT_LIST_HEAD(&host->clients);
+	host->limit = ULONG_MAX;
+	atomic_long_set(&host->chunks, 0);
+	port_random(host->key, sizeof(host->key));
+	return port_init(size);
+}
+
+/**
+ * tme_host_destroy() - stop the engine
+ * @host: without clients
+ *
+ * Context: may sleep.
+ */
+void tme_host_destroy(struct tme_host *host)
+{
+	WARN_ON_ONCE(!list_empty(&host->clients));
+	WARN_ON_ONCE(atomic_long_read(&host->chunks));
+	port_exit();
+}
+
+/**
+ * tme_host_set_limit() - limit the memory that all clients together may take
+ * @host: the machine
+ * @frames: all that is counted against them, in frames
+ *
+ * A lower limit than what they have takes effect by and by, with each put.
+ */
+void tme_host_set_limit(struct tme_host *host, unsigned long frames)
+{
+	WRITE_ONCE(host->limit, frames);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tmem engine: keeps copies of pages for clients that cannot address them.
+ * Theory of operation: engine.c.  What the engine asks of its host: port.h.
+ *
+ * All functions but those that say otherwise may be called at any time, by
+ * several callers at once, with interrupts off and under locks of the caller,
+ * but neither in an interrupt nor under a lock that is taken in one.
+ */
+#ifndef TME_ENGINE_H
+#define TME_ENGINE_H
+
+#include "port.h"
+
+#define TME_MAX_POOLS		16	/* per client */
+
+/* Flags of a pool, numbered as in the guest ABI */
+#define TME_POOL_PERSISTENT	1u	/* never dropped */
+#define TME_POOL_SHARED		2u	/* refused for now */
+
+struct tme_shard;
+
+/**
+ * struct tme_stats - a client's numbers
+ * @eph_pages: pages held in ephemeral pools
+ * @pers_pages: pages held in persistent pools
+ * @raw_pages: of both, those that take a frame each
+ * @lz4_pages: of both, those that take a compressed slot (the rest repeats one
+ *	word and takes neither)
+ * @meta_bytes: descriptors, objects, nodes and shards
+ * @slot_frames: frames that the compressed slots take, with what is lost there
+ * @used_bytes: all memory held: @meta_bytes, @raw_pages and @slot_frames
+ * @puts: puts, and of these
+ * @put_fails: that failed
+ * @gets: gets, and of these
+ * @hits: that found the page
+ * @flushed: pages dropped because the client said so
+ * @evicted: pages dropped because memory was needed
+ */
+struct tme_stats {
+	u64 eph_pages, pers_pages, raw_pages, lz4_pages;
+	u64 meta_bytes, slot_frames, used_bytes;
+	u64 puts, put_fails, gets, hits, flushed, evicted;
+};
+
+/**
+ * struct tme_host - all clients of a machine; private to the engine
+ * @lock: protects @clients; never waited for on put, get and flush
+ * @clients: list of struct tme_client
+ * @limit: frames that all clients together may take
+ * @chunks: frames they do take, counted in chunks of TME_CHUNK bytes per client
+ * @key: secret of the hash
+ */
+struct tme_host {
+	spinlock_t lock;
+	struct list_head clients;
+	unsigned long limit;
+	atomic_long_t chunks;
+	u64 key[7];
+};
+
+/**
+ * struct tme_pool - a pool; private to the engine
+ * @client: whose it is
+ * @shards: allocated with the slot's first pool, freed with the client
+ * @state: one of TME_FREE, ...; changed under client->lock
+ * @flags: TME_POOL_*
+ * @drained: shards that a destruction has left behind
+ */
+struct tme_pool {
+	struct tme_client *client;
+	struct tme_shard *shards;
+	int state;
+	u32 flags;
+	u32 drained;
+};
+
+/**
+ * struct tme_client - a client; private to the engine, memory of the caller
+ * @host: where it belongs
+ * @node: in host->clients
+ * @evictors: how many others are about to evict from this client
+ * @lock: protects the states of the pools
+ * @pool: the pools
+ * @slots: allocator of compressed slots
+ * @compress: compress new pages?
+ * @cap: frames it may take
+ * @used: bytes it takes
+ * @slot_frames: of these, frames of @slots, as last counted
+ * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
+ * @lru: ephemeral pages, the next to be evicted first
+ * @eph_pages: number of pages in @lru
+ */
+struct tme_client {
+	struct tme_host *host;
+	struct list_head node;
+	atomic_long_t evictors;
+	spinlock_t lock;
+	struct tme_pool pool[TME_MAX_POOLS];
+	struct port_slots *slots;
+	bool compress;
+	unsigned long cap;
+
+	atomic_long_t used ____cacheline_aligned;
+	long slot_frames;
+
+	spinlock_t lru_lock ____cacheline_aligned;
+	struct list_head lru;
+	unsigned long eph_pages;
+};
+
+int tme_host_init(struct tme_host *host);
+void tme_host_destroy(struct tme_host *host);
+void tme_host_set_limit(struct tme_host *host, unsigned long frames);
+
+int tme_client_init(struct tme_host *host, struct tme_client *client);
+int tme_client_destroy(struct tme_client *client);
+void tme_client_set_cap(struct tme_client *client, unsigned long frames);
+void tme_client_set_compress(struct tme_client *client, bool on);
+void tme_client_stats(struct tme_client *client, struct tme_stats *stats);
+
+int tme_new_pool(struct tme_client *client, u32 flags);
+int tme_destroy_pool(struct tme_client *client, u32 pool);
+
+int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
+	    const void *src);
+int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
+	    void *dst);
+int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
+		   u32 index);
+int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3]);
+
+unsigned long tme_evict(struct tme_host *host, unsigned long nr);
+unsigned long tme_evictable(struct tme_host *host);
+
+#endif /* TME_ENGINE_H */

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tmem engine: a sparse array from u32 to pointer.
+ *
+ * The engine needs two maps: from the index of a page to the page, per object;
+ * and from the number of a hash bucket to the chain of objects, per shard.
+ * Objects are files and stretches of swap: most have a few pages that lie close
+ * together, many have one, and some have millions.  So:
+ *
+ * - A radix tree of 64 slots per node, as high as its largest key needs.  A
+ *   full leaf costs 8.1 bytes per entry.
+ * - A lone entry is stored at the root, whatever its key, and takes no node at
+ *   all.
+ * - What is empty is freed at once, and the tree shrinks as it grew: memory
+ *   depends on what is stored now, not on what was.
+ *
+ * No operation touches more than 6 nodes per key.  Nothing here locks: the
+ * caller holds the lock of the shard.
+ */
+#include "index.h"
+
+#define TME_NODE_LEVELS		6	/* DIV_ROUND_UP(32, TME_NODE_SHIFT) */
+
+static u32 tme_slot(const struct tme_node *node, u32 key)
+{
+	return (key >> node->shift) & (TME_NODE_SLOTS - 1);
+}
+
+/* Does a tree below @node have a place for @key? */
+static bool tme_node_covers(const struct tme_node *node, u32 key)
+{
+	return !((key >> node->shift) >> TME_NODE_SHIFT);
+}
+
+/* Where the entry of @key is stored; NULL when there is none */
+static void **tme_index_find(struct tme_index *ix, u32 key)
+{
+	struct tme_node *node = ix->root;
+	void **slot;
+
+	if (ix->nr < 2)
+		return ix->nr && ix->lone == key ? &ix->root : NULL;
+	if (!tme_node_covers(node, key))
+		return NULL;
+	for (;;) {
+		slot = &node->slot[tme_slot(node, key)];
+		if (!*slot)
+			return NULL;
+		if (!node->shift)
+			return slot;
+		node = *slot;
+	}
+}
+
+/* Store @entry below @node, which covers @key; may leave empty nodes behind */
+static int tme_node_insert(struct tme_node *node, struct tme_shard *owner,
+			   u32 key, void *entry)
+{
+	struct tme_node *child;
+	u32 i;
+
+	for (; node->shift; node = child) {
+		i = tme_slot(node, key);
+		child = node->slot[i];
+		if (child)
+			continue;
+		child = tme_node_alloc(owner);
+		if (!child)
+			return -ENOMEM;
+		child->shift = node->shift - TME_NODE_SHIFT;
+		node->slot[i] = child;
+		node->used++;
+	}
+	node->slot[tme_slot(node, key)] = entry;
+	node->used++;
+	return 0;
+}
+
+/* Free the empty nodes on the way to @key, then what the rest does not need */
+static void tme_index_prune(struct tme_index *ix, struct tme_shard *owner,
+			    u32 key)
+{
+	struct tme_node *path[TME_NODE_LEVELS];
+	struct tme_node *node = ix->root;
+	int depth = 0;
+	u32 i;
+
+	for (;;) {
+		path[depth++] = node;
+		if (!node->shift || !node->slot[tme_slot(node, key)])
+			break;
+		node = node->slot[tme_slot(node, key)];
+	}
+	while (depth-- && !path[depth]->used) {
+		tme_node_free(owner, path[depth]);
+		if (!depth) {
+			ix->root = NULL;
+			return;
+		}
+		node = path[depth - 1];
+		node->slot[tme_slot(node, key)] = NULL;
+		node->used--;
+	}
+
+	node = ix->root;
+	if (ix->nr == 1) {
+		/* One left: find it, free the nodes above it */
+		for (ix->lone = 0; ; node = ix->root) {
+			bool leaf = !node->shift;
+
+			for (i = 0; !node->slot[i]; i++)
+				;
+			ix->lone |= i << node->shift;
+			ix->root = node->slot[i];
+			tme_node_free(owner, node);
+			if (leaf)
+				return;
+		}
+	}
+	while (node->shift && node->used == 1 && node->slot[0]) {
+		ix->root = node->slot[0];
+		tme_node_free(owner, node);
+		node = ix->root;
+	}
+}
+
+/**
+ * tme_index_get() - look up an entry
+ * @ix: index
+ * @key: its key
+ *
+ * Return: the entry or NULL.
+ */
+void *tme_index_get(struct tme_index *ix, u32 key)
+{
+	void **slot = tme_index_find(ix, key);
+
+	return slot ? *slot : NULL;
+}
+
+/**
+ * tme_index_first() - find the entry with the lowest key
+ * @ix: index
+ *
+ * Return: the entry; NULL when the index is empty.
+ */
+void *tme_index_first(struct tme_index *ix)
+{
+	struct tme_node *node = ix->root;
+	u32 i;
+
+	if (ix->nr < 2)
+		return ix->root;
+	for (;;) {
+		for (i = 0; !node->slot[i]; i++)
+			;
+		if (!node->shift)
+			return node->slot[i];
+		node = node->slot[i];
+	}
+}
+
+/**
+ * tme_index_insert() - add an entry
+ * @ix: index
+ * @owner: whom new nodes are counted against
+ * @key: a key that has no entry
+ * @entry: not NULL
+ *
+ * Return: 0; -ENOMEM, and then nothing has changed.
+ */
+int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
+		     void *entry)
+{
+	struct tme_index grown = *ix;
+	struct tme_node *node;
+	int err = 0;
+
+	if (!ix->nr) {
+		ix->root = entry;
+		ix->lone = key;
+		ix->nr = 1;
+		return 0;
+	}
+
+	/* Make the tree high enough; keep @ix as it is until that worked */
+	if (ix->nr == 1) {
+		grown.root = tme_node_alloc(owner);
+		if (!grown.root)
+			return -ENOMEM;
+		node = grown.root;
+		while (!tme_node_covers(node, key | ix->lone))
+			node->shift += TME_NODE_SHIFT;
+		err = tme_node_insert(node, owner, ix->lone, ix->root);
+		if (err) {
+			grown.nr = 0;
+			tme_index_prune(&grown, owner, ix->lone);
+			return err;
+		}
+	}
+	while (!tme_node_covers(grown.root, key)) {
+		node = tme_node_alloc(owner);
+		if (!node) {
+			err = -ENOMEM;
+			break;
+		}
+		node->shift = ((struct tme_node *)grown.root)->shift +
+			      TME_NODE_SHIFT;
+		node->slot[0] = grown.root;
+		node->used = 1;
+		grown.root = node;
+	}
+	if (!err)
+		err = tme_node_insert(grown.root, owner, key, entry);
+	if (err)
+		tme_index_prune(&grown, owner, key);
+	else
+		grown.nr++;
+	*ix = grown;
+	return err;
+}
+
+/**
+ * tme_index_replace() - put another entry in the place of one
+ * @ix: index
+ * @key: a key that has an entry
+ * @entry: the new one, not NULL
+ */
+void tme_index_replace(struct tme_index *ix, u32 key, void *entry)
+{
+	*tme_index_find(ix, key) = entry;
+}
+
+/**
+ * tme_index_erase() - remove an entry
+ * @ix: index
+ * @owner: as at the insertion
+ * @key: a key that has an entry
+ */
+void tme_index_erase(struct tme_index *ix, struct tme_shard *owner, u32 key)
+{
+	struct tme_node *node = ix->root;
+
+	if (!--ix->nr) {
+		ix->root = NULL;
+		return;
+	}
+	while (node->shift)
+		node = node->slot[tme_slot(node, key)];
+	node->slot[tme_slot(node, key)] = NULL;
+	node->used--;
+	tme_index_prune(ix, owner, key);
+}

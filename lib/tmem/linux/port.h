@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tmem engine: the Linux port.
+ *
+ * What the engine asks of any port, by Linux: slab caches for metadata, pages
+ * for frames, zsmalloc for compressed slots, LZ4.  Nothing here sleeps but
+ * where it says so.  tools/testing/tmem/port.h is the other one.
+ *
+ * Memory is asked for in reclaim, on behalf of a page that will be freed in
+ * return.  A persistent page may dig into the reserves, as in zswap: it brings
+ * more than it takes.  For an ephemeral page, which is only a cache, they are
+ * too good.
+ */
+#ifndef TME_PORT_H
+#define TME_PORT_H
+
+#include <linux/atomic.h>
+#include <linux/bug.h>
+#include <linux/cache.h>
+#include <linux/err.h>
+#include <linux/gfp.h>
+#include <linux/highmem.h>
+#include <linux/list.h>
+#include <linux/local_lock.h>
+#include <linux/lz4.h>
+#include <linux/math.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#include <linux/zsmalloc.h>
+
+enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
+
+extern struct kmem_cache *port_caches[PORT_CACHES];
+
+int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
+void port_exit(void);				/* may sleep */
+
+static inline gfp_t port_gfp(bool pers)
+{
+	return __GFP_NORETRY | __GFP_NOWARN | __GFP_KSWAPD_RECLAIM |
+	       (pers ? 0 : __GFP_NOMEMALLOC);
+}
+
+#define port_random(buf, len)	get_random_bytes(buf, len)
+#define port_should_stop()	need_resched()
+#define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
+#define port_free(p)		kvfree(p)			/* may sleep */
+
+static inline void *port_cache_zalloc(enum port_cache cache, bool pers)
+{
+	return kmem_cache_zalloc(port_caches[cache], port_gfp(pers));
+}
+
+static inline void port_cache_free(enum port_cache cache, void *p)
+{
+	kmem_cache_free(port_caches[cache], p);
+}
+
+/* A frame is a struct page */
+static inline unsigned long port_frame_alloc(bool pers)
+{
+	return (unsigned long)alloc_page(port_gfp(pers) | __GFP_HIGHMEM);
+}
+
+static inline void port_frame_free(unsigned long frame)
+{
+	__free_page((struct page *)frame);
+}
+
+static inline void *port_frame_map(unsigned long frame)
+{
+	return kmap_local_page((struct page *)frame);
+}
+
+#define port_frame_unmap(p)	kunmap_local(p)
+
+/* A pool of compressed slots is a zsmalloc pool */
+#define port_slots		zs_pool
+#define port_slots_create()	zs_create_pool("tmem")		/* may sleep */
+#define port_slots_destroy(slots) zs_destroy_pool(slots)	/* may sleep */
+#define port_slots_frames(slots) ((long)zs_get_total_pages(slots))
+#define port_slot_free(slots, slot) zs_free(slots, slot)
+#define port_slot_map(slots, slot) zs_map_object(slots, slot, ZS_MM_RO)
+#define port_slot_unmap(slots, slot) zs_unmap_object(slots, slot)
+
+static inline unsigned long port_slot_alloc(struct zs_pool *slots,
+					    const void *src, unsigned int len,
+					    bool pers)
+{
+	unsigned long slot = zs_malloc(slots, len, port_gfp(pers) |
+				       __GFP_HIGHMEM | __GFP_MOVABLE);
+
+	if (IS_ERR_VALUE(slot))
+		return 0;
+	memcpy(zs_map_object(slots, slot, ZS_MM_WO), src, len);
+	zs_unmap_object(slots, slot);
+	return slot;
+}
+
+/* A compressor's memory, one per CPU; between get and put nobody else has it */
+struct port_scratch {
+	local_lock_t lock;
+	char buf[PAGE_SIZE];
+	char work[LZ4_MEM_COMPRESS] __aligned(8);
+};
+
+struct port_scratch *port_scratch_get(void);
+void port_scratch_put(struct port_scratch *scratch);
+int port_compress(struct port_scratch *scratch, const void *src,
+		  unsigned int max);		/* 0: does not fit */
+int port_decompress(const void *src, unsigned int len, void *dst);
+
+#endif /* TME_PORT_H */

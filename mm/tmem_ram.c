@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transcendent memory in this kernel's own RAM.
+ *
+ * The backend for machines without a hypervisor that offers one: the engine
+ * (lib/tmem) runs inside this kernel, with this kernel as its only client.
+ * What is gained is compression: a page of cache or of swap takes a third or
+ * less of its size.  What is lost if it does not compress is little, because
+ * two things bound it:
+ *
+ * - all that the engine takes, data and metadata, is limited to
+ *   tmem_ram.max_percent of the memory; a put at the limit evicts the oldest
+ *   ephemeral page, or is refused;
+ * - a shrinker gives ephemeral pages back in step with the page cache, when
+ *   memory is short.
+ *
+ * The engine's walks are bounded per call.  Here they are simply continued:
+ * flush_object and destroy_pool may sleep.
+ */
+
+#define pr_fmt(fmt) "tmem: ram: " fmt
+
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/shrinker.h>
+#include <linux/tmem.h>
+#include "../lib/tmem/engine.h"
+
+/* Less is of no use: the pools alone would fill it */
+#define TMEM_RAM_MIN_PAGES	256UL
+
+static struct tme_host tmem_ram_host;
+static struct tme_client tmem_ram_client;
+static bool tmem_ram_up;		/* the two are initialised */
+
+static unsigned int tmem_ram_max_percent = 20;
+static bool tmem_ram_compress = true;
+
+static unsigned long tmem_ram_limit(void)
+{
+	return mult_frac(totalram_pages(), tmem_ram_max_percent, 100);
+}
+
+static int max_percent_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned int percent;
+	int ret;
+
+	ret = kstrtouint(val, 0, &percent);
+	if (ret || percent < 1 || percent > 90) {
+		pr_err("max_percent=%s is not a number from 1 to 90; it stays %u\n",
+		       val, tmem_ram_max_percent);
+		return -EINVAL;
+	}
+	tmem_ram_max_percent = percent;
+	if (tmem_ram_up)
+		tme_host_set_limit(&tmem_ram_host, tmem_ram_limit());
+	return 0;
+}
+
+static const struct kernel_param_ops max_percent_ops = {
+	.set = max_percent_set,
+	.get = param_get_uint,
+};
+
+module_param_cb(max_percent, &max_percent_ops, &tmem_ram_max_percent, 0644);
+MODULE_PARM_DESC(max_percent, "The most it may take of the memory (1-90, default 20)");
+
+static int compress_set(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	if (!ret && tmem_ram_up)
+		tme_client_set_compress(&tmem_ram_client, tmem_ram_compress);
+	return ret;
+}
+
+static const struct kernel_param_ops compress_ops = {
+	.set = compress_set,
+	.get = param_get_bool,
+};
+
+module_param_cb(compress, &compress_ops, &tmem_ram_compress, 0644);
+MODULE_PARM_DESC(compress, "Compress pages that are put from now on (default Y)");
+
+/* What it holds now: read-only parameters, one for each of these */
+enum tmem_ram_gauge { GAUGE_EPHEMERAL, GAUGE_PERSISTENT, GAUGE_USED };
+
+static int gauge_get(char *buf, const struct kernel_param *kp)
+{
+	struct tme_stats stats = {};
+	u64 val = 0;
+
+	if (tmem_ram_up)
+		tme_client_stats(&tmem_ram_client, &stats);
+	switch ((enum tmem_ram_gauge)(long)kp->arg) {
+	case GAUGE_EPHEMERAL:
+		val = stats.eph_pages;
+		break;
+	case GAUGE_PERSISTENT:
+		val = stats.pers_pages;
+		break;
+	case GAUGE_USED:
+		val = stats.used_bytes;
+		break;
+	}
+	return sysfs_emit(buf, "%llu\n", val);
+}
+
+static const struct kernel_param_ops gauge_ops = {
+	.get = gauge_get,
+};
+
+module_param_cb(ephemeral_pages, &gauge_ops, (void *)GAUGE_EPHEMERAL, 0444);
+MODULE_PARM_DESC(ephemeral_pages, "Pages that precache has here now");
+module_param_cb(persistent_pages, &gauge_ops, (void *)GAUGE_PERSISTENT, 0444);
+MODULE_PARM_DESC(persistent_pages, "Pages that preswap has here now");
+module_param_cb(used_bytes, &gauge_ops, (void *)GAUGE_USED, 0444);
+MODULE_PARM_DESC(used_bytes, "Memory taken now, with metadata");
+
+static int tmem_ram_new_pool(u32 flags)
+{
+	return tme_new_pool(&tmem_ram_client, flags);
+}
+
+static int tmem_ram_destroy_pool(int pool)
+{
+	int ret;
+
+	while ((ret = tme_destroy_pool(&tmem_ram_client, pool)) == -EAGAIN)
+		cond_resched();
+	return ret;
+}
+
+static int tmem_ram_put_page(int pool, const struct tmem_oid *oid, u32 index,
+			     struct page *page)
+{
+	void *src = kmap_local_page(page);
+	int ret = tme_put(&tmem_ram_client, pool, oid->oid, index, src);
+
+	kunmap_local(src);
+	return ret;
+}
+
+static int tmem_ram_get_page(int pool, const struct tmem_oid *oid, u32 index,
+			     struct page *page)
+{
+	void *dst = kmap_local_page(page);
+	int ret = tme_get(&tmem_ram_client, pool, oid->oid, index, dst);
+
+	kunmap_local(dst);
+	return ret;
+}
+
+static int tmem_ram_flush_page(int pool, const struct tmem_oid *oid, u32 index)
+{
+	int ret = tme_flush_page(&tmem_ram_client, pool, oid->oid, index);
+
+	return ret == -ENOENT ? 0 : ret;
+}
+
+static int tmem_ram_flush_object(int pool, const struct tmem_oid *oid)
+{
+	int ret;
+
+	while ((ret = tme_flush_object(&tmem_ram_client, pool, oid->oid)) ==
+	       -EAGAIN)
+		cond_resched();
+	return ret == -ENOENT ? 0 : ret;
+}
+
+static const struct tmem_ops tmem_ram_ops = {
+	.name = "ram",
+	.new_pool = tmem_ram_new_pool,
+	.destroy_pool = tmem_ram_destroy_pool,
+	.put_page = tmem_ram_put_page,
+	.get_page = tmem_ram_get_page,
+	.flush_page = tmem_ram_flush_page,
+	.flush_object = tmem_ram_flush_object,
+};
+
+static unsigned long tmem_ram_count(struct shrinker *shrinker,
+				    struct shrink_control *sc)
+{
+	return tme_evictable(&tmem_ram_host) ?: SHRINK_EMPTY;
+}
+
+static unsigned long tmem_ram_scan(struct shrinker *shrinker,
+				   struct shrink_control *sc)
+{
+	return tme_evict(&tmem_ram_host, sc->nr_to_scan) ?: SHRINK_STOP;
+}
+
+static int __init tmem_ram_init(void)
+{
+	unsigned long limit = tmem_ram_limit();
+	struct shrinker *shrinker;
+	int ret = -ENOMEM;
+
+	/* With plain `tmem` a hypervisor's, which has registered, is better */
+	if (!tmem_wanted("ram") || tmem_ready())
+		return -ENODEV;
+	if (limit < TMEM_RAM_MIN_PAGES) {
+		pr_err("max_percent=%u of the memory is %lu pages, at least %lu are needed; not used\n",
+		       tmem_ram_max_percent, limit, TMEM_RAM_MIN_PAGES);
+		return -ENOMEM;
+	}
+
+	shrinker = shrinker_alloc(0, "tmem_ram");
+	if (!shrinker)
+		return -ENOMEM;
+	ret = tme_host_init(&tmem_ram_host);
+	if (ret)
+		goto free_shrinker;
+	ret = tme_client_init(&tmem_ram_host, &tmem_ram_client);
+	if (ret)
+		goto destroy_host;
+	tme_host_set_limit(&tmem_ram_host, limit);
+	tme_client_set_compress(&tmem_ram_client, tmem_ram_compress);
+	tmem_ram_up = true;
+
+	ret = tmem_register_ops(&tmem_ram_ops);
+	if (ret)
+		goto destroy_client;
+
+	shrinker->count_objects = tmem_ram_count;
+	shrinker->scan_objects = tmem_ram_scan;
+	shrinker_register(shrinker);
+	pr_info("at most %lu pages, %u %% of the memory%s\n", limit,
+		tmem_ram_max_percent,
+		tmem_ram_compress ? ", compressed" : "");
+	return 0;
+
+destroy_client:
+	tmem_ram_up = false;
+	while (tme_client_destroy(&tmem_ram_client) == -EAGAIN)
+		cond_resched();
+destroy_host:
+	tme_host_destroy(&tmem_ram_host);
+free_shrinker:
+	shrinker_free(shrinker);
+	return ret;
+}
+/* Built in: after a hypervisor's backend, before file systems are mounted */
+late_initcall(tmem_ram_init);
+
+MODULE_DESCRIPTION("Transcendent memory in this kernel's own RAM");
+MODULE_LICENSE("GPL");
