@@ -81,11 +81,13 @@
  *
  * One pool per super block, made at the end of fill_super and destroyed after
  * kill_sb(), when all inodes are gone.  Part of each handle is the epoch of
- * the file system.  One increment puts all older pages out of reach at once:
- * after drop_caches (somebody may have written to the block device below) and
- * remount.  The backend lets them age out.  drop_caches also refuses puts until
- * its scan is over, or else an outdated page could be put ahead of it into
- * the new epoch.  A put reads the epoch before it looks at that.
+ * the file system.  One increment puts all that is in precache out of reach at
+ * once: at drop_caches (somebody may have written to the block device below)
+ * and remount.  The backend lets it age out.  drop_caches also refuses puts
+ * until its scan is over, or else an outdated page could be put ahead of it
+ * into the new epoch.  A put reads the epoch before it looks at that.  What
+ * drop_caches cannot drop from the page cache, and what remount leaves in it,
+ * may be put later: for these pages the page cache has the last word.
  *
  * File systems opt in.  They have to have blocks of the size of a page: with
  * smaller ones a page can be partly uptodate, partly written, and neither get
@@ -182,9 +184,10 @@ static struct tmem_oid precache_oid(const struct precache_fs *fs,
 /* Unreachable pages may stay in the pool.  Never look there again. */
 static void precache_kill(struct precache_fs *fs, int err)
 {
-	if (!xchg(&fs->dead, true))
+	if (!READ_ONCE(fs->dead))
 		pr_err("%s: flush failed (%d), cache disabled\n",
 		       fs->sb->s_id, err);
+	WRITE_ONCE(fs->dead, true);
 }
 
 static void precache_flush_one(struct precache_fs *fs,
@@ -276,8 +279,7 @@ static bool precache_may_put(const struct precache_fs *fs,
 	       !READ_ONCE(fs->dead) && READ_ONCE(fs->pool) >= 0 &&
 	       folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
 	       !folio_test_writeback(folio) && !folio_test_private(folio) &&
-	       !folio_test_hwpoison(folio) &&
-	       !folio_test_has_hwpoisoned(folio) &&
+	       !folio_contain_hwpoisoned_page(folio) &&
 	       folio_ref_count(folio) == 1 + folio_nr_pages(folio) &&
 	       folio_next_index(folio) - 1 <= U32_MAX &&
 	       !mapping_exiting(mapping) && !precache_refuses(mapping);
@@ -346,13 +348,15 @@ bool __precache_get(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
 
-	if (!fs || READ_ONCE(fs->dead) || folio_test_large(folio) ||
-	    folio->index > U32_MAX || precache_refuses(mapping) ||
-	    !precache_has_pages(mapping))
+	if (!fs || folio_test_large(folio) || folio->index > U32_MAX ||
+	    precache_refuses(mapping) || !precache_has_pages(mapping))
 		return false;
 
 	smp_mb();	/* insertion before gate, see "Ranges" above */
 	if (atomic_read(gate))
+		return false;
+	smp_rmb();	/* a flush that fails does so before its gate is down */
+	if (READ_ONCE(fs->dead))
 		return false;
 
 	oid = precache_oid(fs, mapping);
@@ -379,7 +383,6 @@ bool __precache_mapping(struct address_space *mapping)
 {
 	return precache_fs_of(mapping);
 }
-EXPORT_SYMBOL_GPL(__precache_mapping);
 
 /**
  * __precache_invalidate_begin() - a scan of the page cache begins
@@ -484,9 +487,10 @@ EXPORT_SYMBOL_GPL(precache_exclude);
 
 static void precache_new_pool(struct precache_fs *fs)
 {
-	int pool = tmem_new_pool(0);
+	int pool;
 
 	lockdep_assert_held(&precache_lock);
+	pool = tmem_new_pool(0);
 	if (pool < 0)
 		pr_warn("%s: no pool (%d), mounted without precache\n",
 			fs->sb->s_id, pool);
@@ -543,10 +547,10 @@ void precache_destroy_fs(struct super_block *sb)
 
 	mutex_lock(&precache_lock);
 	list_del(&fs->list);
+	mutex_unlock(&precache_lock);
 	if (fs->pool >= 0)
 		tmem_destroy_pool(fs->pool);
 	sb->s_precache = NULL;
-	mutex_unlock(&precache_lock);
 	kfree(fs);
 }
 

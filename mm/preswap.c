@@ -33,9 +33,9 @@
  * - preswap_shrink clears it, with the folio locked in the swap cache;
  * - the freeing of a slot clears it, when its count is 0 and its folio has left
  *   the swap cache, but before the slot can be allocated again.  This is
- *   done as early as possible, where zswap drops its entry too, and once more
- *   in swap_range_free(), under the device's lock, for paths that come by
- *   there alone.
+ *   done as early as possible, where zswap drops its entry too, outside of the
+ *   device's lock; swap_range_free() looks once more, so that a bit can never
+ *   survive its slot.
  *
  * Neighbours in the same word belong to others, hence atomic bit operations
  * only; as in the zeromap, mm/page_io.c.
@@ -102,9 +102,9 @@ DEFINE_STATIC_KEY_FALSE(preswap_key);
 static bool preswap_allowed __ro_after_init = true;	/* no `nopreswap` */
 static bool preswap_puts = true;			/* sysfs: new puts */
 static bool preswap_dead;		/* a flush failed: no new puts */
-static atomic_t preswap_draining;	/* >0: being shrunk, no new puts */
+static bool preswap_draining;		/* being shrunk: no new puts */
 static bool preswap_hibernating;	/* no new puts until resumed */
-static int preswap_pool = -1;		/* set before the key is enabled */
+static int preswap_pool = -1;		/* set when all hooks are alive */
 static atomic_long_t preswap_nr;	/* number of bits set */
 
 static DEFINE_MUTEX(preswap_shrink_lock);
@@ -139,8 +139,8 @@ static swp_entry_t preswap_entry(swp_entry_t entry, int i)
  */
 static void preswap_flush_failed(int err)
 {
-	if (!xchg(&preswap_dead, true))
-		pr_err("flush failed (%d), no more pages are put\n", err);
+	pr_err_once("flush failed (%d), no more pages are put\n", err);
+	WRITE_ONCE(preswap_dead, true);
 }
 
 /**
@@ -151,7 +151,7 @@ static void preswap_flush_failed(int err)
  */
 unsigned long preswap_pages(void)
 {
-	return max(atomic_long_read(&preswap_nr), 0L);
+	return atomic_long_read(&preswap_nr);
 }
 
 /**
@@ -199,15 +199,16 @@ bool __preswap_skip_readahead(swp_entry_t entry)
  *
  * Context: any but interrupt; may be called with spinlocks held and interrupts
  * off.
+ * Return: how many of them were in tmem.
  */
-void __preswap_invalidate(swp_entry_t entry, int nr)
+int __preswap_invalidate(swp_entry_t entry, int nr)
 {
 	unsigned long *map = swp_swap_info(entry)->preswap_map;
 	struct tmem_oid oid;
-	int i, ret;
+	int i, ret, dropped = 0;
 
 	if (!map)
-		return;
+		return 0;
 
 	for (i = 0; i < nr; i++, entry = preswap_entry(entry, 1)) {
 		if (!test_bit(swp_offset(entry), map) ||
@@ -219,14 +220,16 @@ void __preswap_invalidate(swp_entry_t entry, int nr)
 			preswap_flush_failed(ret);
 		atomic_long_dec(&preswap_nr);
 		count_vm_event(PRESWAP_FLUSH);
+		dropped++;
 	}
+	return dropped;
 }
 
 static bool preswap_may_put(void)
 {
-	return READ_ONCE(preswap_puts) && !READ_ONCE(preswap_dead) &&
-	       !READ_ONCE(preswap_hibernating) &&
-	       !atomic_read(&preswap_draining);
+	return READ_ONCE(preswap_puts) && READ_ONCE(preswap_pool) >= 0 &&
+	       !READ_ONCE(preswap_dead) && !READ_ONCE(preswap_hibernating) &&
+	       !READ_ONCE(preswap_draining);
 }
 
 /**
@@ -271,6 +274,13 @@ bool __preswap_store(struct folio *folio)
 		count_vm_event(PRESWAP_PUT);
 		cond_resched();
 	}
+	/*
+	 * Either this sees that puts have been stopped meanwhile, or who
+	 * stopped them sees the bits, see preswap_shrink_to().
+	 */
+	smp_mb();
+	if (!preswap_may_put())
+		goto refused;
 	return true;
 
 refused:
@@ -288,34 +298,25 @@ refused:
  */
 bool __preswap_load(struct folio *folio)
 {
-	unsigned long *map = swp_swap_info(folio->swap)->preswap_map;
-	unsigned long start = swp_offset(folio->swap);
-	int nr = folio_nr_pages(folio);
-	swp_entry_t entry;
-	struct tmem_oid oid;
-	int i, ret;
+	swp_entry_t entry = folio->swap;
+	struct tmem_oid oid = preswap_oid(entry);
+	int ret;
 
-	if (!__preswap_test(folio->swap, nr))
+	if (!__preswap_test(entry, folio_nr_pages(folio)))
 		return false;
 	/* do_swap_page() has looked, see "Who may change a bit" above */
-	if (WARN_ON_ONCE(find_next_zero_bit(map, start + nr, start) <
-			 start + nr))
+	if (WARN_ON_ONCE(folio_test_large(folio)))
 		return true;
 
-	for (i = 0; i < nr; i++) {
-		entry = preswap_entry(folio->swap, i);
-		oid = preswap_oid(entry);
-		ret = tmem_get_page(preswap_pool, &oid, preswap_index(entry),
-				    folio_page(folio, i));
-		if (ret) {
-			count_vm_event(PRESWAP_GET_FAIL);
-			pr_err_ratelimited("page %lu of swap device %u is lost (%d)\n",
-					   swp_offset(entry), swp_type(entry),
-					   ret);
-			return true;
-		}
-		count_vm_event(PRESWAP_GET);
+	ret = tmem_get_page(preswap_pool, &oid, preswap_index(entry),
+			    &folio->page);
+	if (ret) {
+		count_vm_event(PRESWAP_GET_FAIL);
+		pr_err_ratelimited("page %lu of swap device %u is lost (%d)\n",
+				   swp_offset(entry), swp_type(entry), ret);
+		return true;
 	}
+	count_vm_event(PRESWAP_GET);
 	flush_dcache_folio(folio);
 	folio_mark_uptodate(folio);
 	return true;
@@ -360,7 +361,7 @@ void preswap_swapoff(struct swap_info_struct *si)
 		return;
 
 	WARN_ON_ONCE(!bitmap_empty(si->preswap_map, si->max));
-	for (offset = 0; preswap_enabled() && offset < si->max;
+	for (offset = 0; preswap_pool >= 0 && offset < si->max;
 	     offset += BIT(PRESWAP_OBJECT_SHIFT)) {
 		oid = preswap_oid(swp_entry(si->type, offset));
 		ret = tmem_flush_object(preswap_pool, &oid);
@@ -405,10 +406,10 @@ static int preswap_pull(swp_entry_t entry)
 		ret = -EIO;
 		goto out;
 	}
-	if (preswap_test(folio->swap, nr)) {
+	if (__preswap_test(folio->swap, nr)) {
 		folio_mark_dirty(folio);
-		preswap_invalidate(folio->swap, nr);
-		count_vm_event(PRESWAP_SHRINK);
+		nr = __preswap_invalidate(folio->swap, nr);
+		count_vm_events(PRESWAP_SHRINK, nr);
 	}
 	ret = 0;
 out:
@@ -473,7 +474,8 @@ static int preswap_shrink_to(unsigned long target)
 	ret = mutex_lock_interruptible(&preswap_shrink_lock);
 	if (ret)
 		return ret;
-	atomic_inc(&preswap_draining);
+	WRITE_ONCE(preswap_draining, true);
+	smp_mb();	/* pairs with the one in __preswap_store() */
 
 	while ((before = preswap_pages()) > target) {
 		ret = preswap_shrink_pass(target);
@@ -491,7 +493,7 @@ static int preswap_shrink_to(unsigned long target)
 	if (ret != -EINTR && preswap_pages() <= target)
 		ret = 0;
 
-	atomic_dec(&preswap_draining);
+	WRITE_ONCE(preswap_draining, false);
 	mutex_unlock(&preswap_shrink_lock);
 	return ret;
 }
@@ -526,16 +528,20 @@ static int preswap_pm_notify(struct notifier_block *nb, unsigned long action,
  */
 void preswap_backend_ready(void)
 {
+	int pool;
+
 	if (!preswap_allowed)
 		return;
 
-	preswap_pool = tmem_new_pool(TMEM_POOL_PERSISTENT);
-	if (preswap_pool < 0) {
-		pr_warn("no pool (%d)\n", preswap_pool);
+	pool = tmem_new_pool(TMEM_POOL_PERSISTENT);
+	if (pool < 0) {
+		pr_warn("no pool (%d)\n", pool);
 		return;
 	}
 	pm_notifier(preswap_pm_notify, 0);
 	static_branch_enable(&preswap_key);
+	/* All hooks are alive.  Nothing must be put before they are. */
+	WRITE_ONCE(preswap_pool, pool);
 }
 
 static ssize_t puts_show(struct kobject *kobj, struct kobj_attribute *attr,

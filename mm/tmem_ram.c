@@ -51,8 +51,8 @@ static int max_percent_set(const char *val, const struct kernel_param *kp)
 
 	ret = kstrtouint(val, 0, &percent);
 	if (ret || percent < 1 || percent > 90) {
-		pr_err("max_percent=%s is not a number from 1 to 90; it stays %u\n",
-		       val, tmem_ram_max_percent);
+		pr_err("max_percent=%.*s is not a number from 1 to 90; it stays %u\n",
+		       (int)strcspn(val, "\n"), val, tmem_ram_max_percent);
 		return -EINVAL;
 	}
 	tmem_ram_max_percent = percent;
@@ -244,6 +244,7 @@ free_shrinker:
 	shrinker_free(shrinker);
 	return ret;
 }
+
 /* Built in: after a hypervisor's backend, before file systems are mounted */
 late_initcall(tmem_ram_init);
 

@@ -99,7 +99,7 @@ struct tme_page {
 };
 
 struct tme_shard {
-	spinlock_t lock;
+	spinlock_t lock;		/* of all that is in the shard */
 	u32 buckets;			/* number of buckets, 1 or more */
 	u32 mask;			/* next power of 2, less 1 */
 	u32 nr;				/* number of objects */
@@ -220,7 +220,7 @@ static u32 tme_bucket(const struct tme_shard *shard, u32 hash)
 {
 	u32 bucket = hash / TME_SHARDS & shard->mask;
 
-	return bucket < shard->buckets ? bucket : bucket & shard->mask >> 1;
+	return bucket < shard->buckets ? bucket : bucket & (shard->mask >> 1);
 }
 
 static struct tme_object *tme_object_find(struct tme_shard *shard,
@@ -241,7 +241,7 @@ static void tme_hash_grow(struct tme_shard *shard)
 {
 	u32 mask = shard->buckets > shard->mask ? 2 * shard->mask + 1 :
 						  shard->mask;
-	u32 to = shard->buckets, from = to & mask >> 1;
+	u32 to = shard->buckets, from = to & (mask >> 1);
 	struct tme_object *chain = tme_index_get(&shard->bucket, from);
 	struct tme_object *obj, *stay = NULL, *move = NULL;
 
@@ -274,7 +274,7 @@ static void tme_hash_grow(struct tme_shard *shard)
 /* ... and merge the last one; if that takes memory that is short, not now */
 static void tme_hash_shrink(struct tme_shard *shard)
 {
-	u32 from = shard->buckets - 1, to = from & shard->mask >> 1;
+	u32 from = shard->buckets - 1, to = from & (shard->mask >> 1);
 	struct tme_object *chain = tme_index_get(&shard->bucket, from);
 	struct tme_object *obj = tme_index_get(&shard->bucket, to);
 
@@ -710,6 +710,7 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr)
 	} while (done < nr && done > last && !port_should_stop());
 	return done;
 }
+EXPORT_SYMBOL_GPL(tme_evict);
 
 /**
  * tme_evictable() - how many pages tme_evict() could drop
@@ -728,6 +729,7 @@ unsigned long tme_evictable(struct tme_host *host)
 	spin_unlock(&host->lock);
 	return nr;
 }
+EXPORT_SYMBOL_GPL(tme_evictable);
 
 /*
  * Pools
@@ -830,6 +832,7 @@ int tme_new_pool(struct tme_client *client, u32 flags)
 	smp_store_release(&pool->state, TME_LIVE);
 	return id;
 }
+EXPORT_SYMBOL_GPL(tme_new_pool);
 
 /* Unlink up to @nr pages of @obj.  Return: how many; @obj may be gone */
 static u32 tme_object_reap(struct tme_object *obj, struct list_head *list,
@@ -915,6 +918,7 @@ int tme_destroy_pool(struct tme_client *client, u32 pool)
 
 	return p ? __tme_destroy_pool(p, &work) : -EINVAL;
 }
+EXPORT_SYMBOL_GPL(tme_destroy_pool);
 
 /*
  * Put, get, flush
@@ -976,6 +980,7 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 		tme_page_free(client, page);
 	return err;
 }
+EXPORT_SYMBOL_GPL(tme_put);
 
 static struct tme_page *tme_page_find(struct tme_shard *shard,
 				      const u64 oid[3], u32 hash, u32 index)
@@ -1028,6 +1033,7 @@ int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	}
 	return err;
 }
+EXPORT_SYMBOL_GPL(tme_get);
 
 /**
  * tme_flush_page() - drop a page
@@ -1061,6 +1067,7 @@ int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 	tme_page_free(client, page);
 	return 0;
 }
+EXPORT_SYMBOL_GPL(tme_flush_page);
 
 /**
  * tme_flush_object() - drop all pages of an object
@@ -1100,6 +1107,7 @@ int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3])
 			return err;
 	}
 }
+EXPORT_SYMBOL_GPL(tme_flush_object);
 
 /*
  * Clients and hosts
@@ -1137,6 +1145,7 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 	spin_unlock(&host->lock);
 	return 0;
 }
+EXPORT_SYMBOL_GPL(tme_client_init);
 
 /**
  * tme_client_destroy() - drop a client and all that it has
@@ -1180,6 +1189,7 @@ int tme_client_destroy(struct tme_client *client)
 	port_slots_destroy(client->slots);
 	return 0;
 }
+EXPORT_SYMBOL_GPL(tme_client_destroy);
 
 /**
  * tme_client_set_cap() - limit the memory that a client may take
@@ -1192,6 +1202,7 @@ void tme_client_set_cap(struct tme_client *client, unsigned long frames)
 {
 	WRITE_ONCE(client->cap, frames);
 }
+EXPORT_SYMBOL_GPL(tme_client_set_cap);
 
 /**
  * tme_client_set_compress() - turn compression of new pages on or off
@@ -1202,6 +1213,7 @@ void tme_client_set_compress(struct tme_client *client, bool on)
 {
 	WRITE_ONCE(client->compress, on);
 }
+EXPORT_SYMBOL_GPL(tme_client_set_compress);
 
 /**
  * tme_client_stats() - read a client's numbers
@@ -1213,13 +1225,13 @@ void tme_client_set_compress(struct tme_client *client, bool on)
 void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 {
 	u64 *sum = (u64 *)stats;
+	struct tme_shard *shard;
 	unsigned int i, j, id;
 
 	memset(stats, 0, sizeof(*stats));
 	for (id = 0; id < TME_MAX_POOLS; id++) {
 		/* Pairs with the release in tme_shards_new() */
-		struct tme_shard *shard =
-			smp_load_acquire(&client->pool[id].shards);
+		shard = smp_load_acquire(&client->pool[id].shards);
 
 		for (i = 0; shard && i < TME_SHARDS; i++, shard++) {
 			const u64 *add = (const u64 *)&shard->stats;
@@ -1233,6 +1245,7 @@ void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 	stats->slot_frames = READ_ONCE(client->slot_frames);
 	stats->used_bytes = atomic_long_read(&client->used);
 }
+EXPORT_SYMBOL_GPL(tme_client_stats);
 
 /**
  * tme_host_init() - start the engine of a machine
@@ -1258,6 +1271,7 @@ int tme_host_init(struct tme_host *host)
 	port_random(host->key, sizeof(host->key));
 	return port_init(size);
 }
+EXPORT_SYMBOL_GPL(tme_host_init);
 
 /**
  * tme_host_destroy() - stop the engine
@@ -1271,6 +1285,7 @@ void tme_host_destroy(struct tme_host *host)
 	WARN_ON_ONCE(atomic_long_read(&host->chunks));
 	port_exit();
 }
+EXPORT_SYMBOL_GPL(tme_host_destroy);
 
 /**
  * tme_host_set_limit() - limit the memory that all clients together may take
@@ -1283,3 +1298,4 @@ void tme_host_set_limit(struct tme_host *host, unsigned long frames)
 {
 	WRITE_ONCE(host->limit, frames);
 }
+EXPORT_SYMBOL_GPL(tme_host_set_limit);

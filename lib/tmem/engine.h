@@ -52,7 +52,7 @@ struct tme_stats {
  * @key: secret of the hash
  */
 struct tme_host {
-	spinlock_t lock;
+	spinlock_t lock;	/* of @clients */
 	struct list_head clients;
 	unsigned long limit;
 	atomic_long_t chunks;
@@ -95,7 +95,7 @@ struct tme_client {
 	struct tme_host *host;
 	struct list_head node;
 	atomic_long_t evictors;
-	spinlock_t lock;
+	spinlock_t lock;	/* of the states in @pool */
 	struct tme_pool pool[TME_MAX_POOLS];
 	struct port_slots *slots;
 	bool compress;

@@ -3,34 +3,35 @@
  * tmem engine: the Linux port, what does not fit in a header.
  */
 
-#include <linux/export.h>
+#include <linux/atomic.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/sprintf.h>
 #include "../engine.h"
 
-EXPORT_SYMBOL_GPL(tme_host_init);
-EXPORT_SYMBOL_GPL(tme_host_destroy);
-EXPORT_SYMBOL_GPL(tme_host_set_limit);
-EXPORT_SYMBOL_GPL(tme_client_init);
-EXPORT_SYMBOL_GPL(tme_client_destroy);
-EXPORT_SYMBOL_GPL(tme_client_set_cap);
-EXPORT_SYMBOL_GPL(tme_client_set_compress);
-EXPORT_SYMBOL_GPL(tme_client_stats);
-EXPORT_SYMBOL_GPL(tme_new_pool);
-EXPORT_SYMBOL_GPL(tme_destroy_pool);
-EXPORT_SYMBOL_GPL(tme_put);
-EXPORT_SYMBOL_GPL(tme_get);
-EXPORT_SYMBOL_GPL(tme_flush_page);
-EXPORT_SYMBOL_GPL(tme_flush_object);
-EXPORT_SYMBOL_GPL(tme_evict);
-EXPORT_SYMBOL_GPL(tme_evictable);
 MODULE_DESCRIPTION("Transcendent memory engine");
 MODULE_LICENSE("GPL");
 
 struct kmem_cache *port_caches[PORT_CACHES];
 static struct port_scratch __percpu *port_scratches;
 
-int port_init(const size_t size[PORT_CACHES])
+/* One set for all hosts: a machine has one, and tests may have another */
+static DEFINE_MUTEX(port_lock);
+static int port_users;
+
+static void port_free_all(void)
+{
+	int i;
+
+	for (i = 0; i < PORT_CACHES; i++) {
+		kmem_cache_destroy(port_caches[i]);
+		port_caches[i] = NULL;
+	}
+	free_percpu(port_scratches);
+}
+
+static int port_alloc_all(const size_t size[PORT_CACHES])
 {
 	static const char * const name[PORT_CACHES] = {
 		[PORT_PAGE]	= "tmem_page",
@@ -44,27 +45,46 @@ int port_init(const size_t size[PORT_CACHES])
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
 		local_lock_init(&per_cpu_ptr(port_scratches, cpu)->lock);
-
 	for (i = 0; i < PORT_CACHES; i++) {
 		port_caches[i] = kmem_cache_create(name[i], size[i], 0, 0,
 						   NULL);
 		if (!port_caches[i]) {
-			port_exit();
+			port_free_all();
 			return -ENOMEM;
 		}
 	}
 	return 0;
 }
 
+int port_init(const size_t size[PORT_CACHES])
+{
+	int err = 0;
+
+	mutex_lock(&port_lock);
+	if (!port_users)
+		err = port_alloc_all(size);
+	if (!err)
+		port_users++;
+	mutex_unlock(&port_lock);
+	return err;
+}
+
 void port_exit(void)
 {
-	int i;
+	mutex_lock(&port_lock);
+	if (!--port_users)
+		port_free_all();
+	mutex_unlock(&port_lock);
+}
 
-	for (i = 0; i < PORT_CACHES; i++) {
-		kmem_cache_destroy(port_caches[i]);
-		port_caches[i] = NULL;
-	}
-	free_percpu(port_scratches);
+struct zs_pool *port_slots_create(void)
+{
+	static atomic_t nr;
+	char name[20];
+
+	/* zsmalloc names its caches after the pool: no two may be the same */
+	snprintf(name, sizeof(name), "tmem%d", atomic_inc_return(&nr));
+	return zs_create_pool(name);
 }
 
 struct port_scratch *port_scratch_get(void)

@@ -18,6 +18,7 @@
 #include <linux/bug.h>
 #include <linux/cache.h>
 #include <linux/err.h>
+#include <linux/export.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/list.h>
@@ -82,7 +83,7 @@ static inline void *port_frame_map(unsigned long frame)
 
 /* A pool of compressed slots is a zsmalloc pool */
 #define port_slots		zs_pool
-#define port_slots_create()	zs_create_pool("tmem")		/* may sleep */
+struct zs_pool *port_slots_create(void);			/* may sleep */
 #define port_slots_destroy(slots) zs_destroy_pool(slots)	/* may sleep */
 #define port_slots_frames(slots) ((long)zs_get_total_pages(slots))
 #define port_slot_free(slots, slot) zs_free(slots, slot)
