@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+# The front door. Every target is one script; each says at its head what it does.
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make run           boot a guest without and with tmem, and show what it saves
+#: make test          all tests below; ends in a line "N passed, N failed"
+run:
+	@scripts/run $(BACKEND)
+test:
+	@scripts/test
+
+#: make check         static checks: patches, style, sparse, documentation
+#: make test-engine   the engine in user space, with sanitizers
+#: make kunit         unit tests in a User Mode Linux kernel
+#: make test-guest    tests in a booted guest, with lockdep and KASAN
+#:                    (TESTS="name..." only these)
+#: make test-rig      the build and boot scripts themselves
+#: make bench-engine  the engine's speed and size, beside their targets
+check:
+	@scripts/check
+test-engine:
+	@scripts/engine check
+kunit:
+	@scripts/kunit
+test-guest:
+	@scripts/test-guest $(TESTS)
+test-rig:
+	@scripts/test-rig
+bench-engine:
+	@scripts/engine bench
+
+#: make tree          build/linux-6.12: Linux with our files, to edit
+#: make refresh       what was edited there becomes files and patches here
+#: make patches       build/patches/linux-6.12: the series for git am
+#: make check-series  build every step of the series, options on and off (long)
+tree:
+	@scripts/tree prepare
+refresh:
+	@scripts/tree refresh
+patches:
+	@scripts/series
+check-series:
+	@scripts/series check
+
+#: make clean         remove build/ (not when build/linux-6.12 has edits)
+clean:
+	@scripts/clean
+
+.PHONY: help run test check test-engine kunit test-guest test-rig \
+	bench-engine tree refresh patches check-series clean

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hold MIB - a program with a lot of data in anonymous memory
+ *
+ * Fills MIB of memory with records such as a heap is full of, tells so, and
+ * then, for each line on the standard input, checks all of it and says how
+ * many pages are right.  Ends at the end of input, or with status 1 at the
+ * first wrong byte.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PAGE 4096
+
+struct record {
+	uint64_t next;		/* like a pointer: the upper half hardly varies */
+	uint32_t key;		/* random */
+	uint32_t count;		/* small */
+	char name[16];
+};
+
+static void fill(struct record *record, size_t page)
+{
+	uint32_t random = page * 2654435761u + 1;
+	size_t i;
+
+	memset(record, 0, PAGE);
+	for (i = 0; i < PAGE / sizeof(*record); i++, record++) {
+		random = random * 1664525 + 1013904223;
+		record->key = random;
+		record->count = random >> 28;
+		record->next = 0x55d0c0000000 + (random >> 4 & ~31u);
+		memcpy(record->name, "item-", 5);
+		record->name[5] = 'a' + page % 26;
+		record->name[6] = 'a' + i % 26;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	size_t pages = argc == 2 ? strtoul(argv[1], NULL, 10) << 8 : 0, i;
+	char *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct record expected[PAGE / sizeof(struct record)];
+
+	if (memory == MAP_FAILED) {
+		perror("hold: mmap");
+		return 1;
+	}
+	for (i = 0; i < pages; i++)
+		fill((void *)(memory + i * PAGE), i);
+	do {
+		for (i = 0; i < pages; i++) {
+			fill(expected, i);
+			if (memcmp(memory + i * PAGE, expected, PAGE)) {
+				printf("hold: page %zu is wrong\n", i);
+				return 1;
+			}
+		}
+		printf("hold: %zu pages are right\n", pages);
+		fflush(stdout);
+	} while (getchar() != EOF);
+	return 0;
+}
