@@ -72,9 +72,20 @@
  * the folio leaves the xarray; who finds the xarray empty and then (after a
  * read barrier) the bit clear knows that there was no put.
  *
- * When an inode leaves memory its object is flushed.  No handle outlives the
- * in-core inode, so that neither reuse of an inode number nor a change of any
- * flag of the inode on the disk can bring back old data.
+ * Under memory pressure inodes leave memory soon after their last page, and
+ * with them would go what precache has of all small files.  So an inode's object
+ * stays when
+ *
+ * - nothing of it was in the page cache any more, so that the invariant holds
+ *   for each index, and nobody can change the file until it is read in again;
+ * - the inode still has a link.  When the last one is gone the object is flushed
+ *   before the inode number is free, so that no other file can inherit it;
+ * - precache does not refuse the file.  Who bypasses the page cache (DAX), or
+ *   has had a write error, leaves nothing behind.
+ *
+ * When the inode is back its bit is clear.  A filter in the super block, one bit
+ * for each of many inodes, says whether there may be something from earlier; it
+ * is only ever added to, which costs needless calls but no more.
  *
  *
  *	Whole file systems
@@ -120,6 +131,9 @@
 
 #define PRECACHE_GATE_BITS	6
 
+/* 8 KiB per file system */
+#define PRECACHE_FILTER_BITS	16
+
 /**
  * struct precache_fs - what precache knows of a super block
  * @sb: the super block
@@ -128,6 +142,7 @@
  * @dead: a flush failed; nothing is put or got any more
  * @draining: number of drop_caches in progress; nothing is put
  * @epoch: part of each handle
+ * @filter: hash of inode number -> an inode has left pages here
  *
  * Lives from fill_super until after kill_sb().  Everybody else comes through
  * an inode or a mount, which do not exist outside of that.
@@ -139,6 +154,7 @@ struct precache_fs {
 	bool dead;
 	atomic_t draining;
 	atomic_long_t epoch;
+	DECLARE_BITMAP(filter, 1 << PRECACHE_FILTER_BITS);
 };
 
 DEFINE_STATIC_KEY_FALSE(precache_key);
@@ -165,12 +181,19 @@ static struct precache_fs *precache_fs_of(struct address_space *mapping)
 	return smp_load_acquire(&mapping->host->i_sb->s_precache);
 }
 
+static unsigned int precache_filter_bit(struct address_space *mapping)
+{
+	return hash_long(mapping->host->i_ino, PRECACHE_FILTER_BITS);
+}
+
 /* See "Which inodes have pages in tmem" above. */
-static bool precache_has_pages(struct address_space *mapping)
+static bool precache_has_pages(struct precache_fs *fs,
+			       struct address_space *mapping)
 {
 	/* The caller's look at the xarray comes before the look at the bit */
 	smp_rmb();
-	return test_bit(AS_PRECACHE, &mapping->flags);
+	return test_bit(AS_PRECACHE, &mapping->flags) ||
+	       test_bit(precache_filter_bit(mapping), fs->filter);
 }
 
 static struct tmem_oid precache_oid(const struct precache_fs *fs,
@@ -220,7 +243,7 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	int ret;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
-	if (start > end || !fs || !precache_has_pages(mapping))
+	if (start > end || !fs || !precache_has_pages(fs, mapping))
 		return;
 
 	oid = precache_oid(fs, mapping);
@@ -253,15 +276,15 @@ EXPORT_SYMBOL_GPL(__precache_flush_folio);
  * Files that are never in precache.
  *
  * An encrypted file's plain text stays in this kernel.  A hit in a verity file
- * would not be verified.  A swap file is written below the page cache.  After
- * a write error a clean folio and the disk may differ.
+ * would not be verified.  Swap and quota files are written below the page
+ * cache.  After a write error a clean folio and the disk may differ.
  */
 static bool precache_refuses(struct address_space *mapping)
 {
 	const struct inode *inode = mapping->host;
 
 	return !S_ISREG(inode->i_mode) || IS_ENCRYPTED(inode) ||
-	       IS_VERITY(inode) || IS_SWAPFILE(inode) ||
+	       IS_VERITY(inode) || IS_SWAPFILE(inode) || IS_NOQUOTA(inode) ||
 	       dax_mapping(mapping) ||
 	       test_bit(AS_NO_PRECACHE, &mapping->flags) ||
 	       READ_ONCE(mapping->wb_err);
@@ -349,7 +372,7 @@ bool __precache_get(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
 
 	if (!fs || folio_test_large(folio) || folio->index > U32_MAX ||
-	    precache_refuses(mapping) || !precache_has_pages(mapping))
+	    precache_refuses(mapping) || !precache_has_pages(fs, mapping))
 		return false;
 
 	smp_mb();	/* insertion before gate, see "Ranges" above */
@@ -384,6 +407,19 @@ bool __precache_mapping(struct address_space *mapping)
 	return precache_fs_of(mapping);
 }
 
+/* An inode leaves memory: see "Which inodes have pages in tmem" above. */
+static bool precache_keep(struct address_space *mapping)
+{
+	struct precache_fs *fs = precache_fs_of(mapping);
+
+	if (!fs || !mapping_exiting(mapping) || !mapping->host->i_nlink ||
+	    precache_refuses(mapping))
+		return false;
+	if (test_bit(AS_PRECACHE, &mapping->flags))
+		set_bit(precache_filter_bit(mapping), fs->filter);
+	return true;
+}
+
 /**
  * __precache_invalidate_begin() - a scan of the page cache begins
  * @mapping: the file
@@ -398,6 +434,9 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
 
 	if (!precache_fs_of(mapping))
 		return NULL;
+	/* The end must not keep what may be outdated below a cached page */
+	if (mapping_exiting(mapping) && READ_ONCE(mapping->nrpages))
+		precache_exclude(mapping);
 
 	gate = &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
 	atomic_inc(gate);
@@ -412,7 +451,7 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
  * @start: first page of the range, rounded outward
  * @end: last page, included
  *
- * Flushes the range.
+ * Flushes the range, or keeps what there is of an inode that leaves memory.
  *
  * Context: process, may sleep.
  * Return: true when precache came alive after the scan had begun, and the
@@ -421,7 +460,8 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
 bool __precache_invalidate_end(struct address_space *mapping, atomic_t *gate,
 			       pgoff_t start, pgoff_t end)
 {
-	__precache_flush_range(mapping, start, end);
+	if (!precache_keep(mapping))
+		__precache_flush_range(mapping, start, end);
 	if (gate) {
 		smp_mb__before_atomic();	/* flush before gate */
 		atomic_dec(gate);
@@ -516,7 +556,7 @@ void precache_init_fs(struct super_block *sb)
 		return;
 	}
 
-	fs = kzalloc(sizeof(*fs), GFP_KERNEL);
+	fs = kvzalloc(sizeof(*fs), GFP_KERNEL);
 	if (!fs)
 		return;
 	fs->sb = sb;
@@ -551,7 +591,7 @@ void precache_destroy_fs(struct super_block *sb)
 	if (fs->pool >= 0)
 		tmem_destroy_pool(fs->pool);
 	sb->s_precache = NULL;
-	kfree(fs);
+	kvfree(fs);
 }
 
 /**

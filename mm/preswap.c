@@ -69,6 +69,8 @@
 
 #define pr_fmt(fmt) "preswap: " fmt
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/highmem.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
@@ -115,6 +117,13 @@ static int __init preswap_param(char *arg)
 	return 0;
 }
 early_param("nopreswap", preswap_param);
+
+/* A slot's device.  The unit test has devices of its own. */
+VISIBLE_IF_KUNIT struct swap_info_struct *preswap_si(swp_entry_t entry)
+{
+	KUNIT_STATIC_STUB_REDIRECT(preswap_si, entry);
+	return swp_swap_info(entry);
+}
 
 static struct tmem_oid preswap_oid(swp_entry_t entry)
 {
@@ -164,7 +173,7 @@ unsigned long preswap_pages(void)
  */
 bool __preswap_test(swp_entry_t entry, int nr)
 {
-	unsigned long *map = swp_swap_info(entry)->preswap_map;
+	unsigned long *map = preswap_si(entry)->preswap_map;
 	unsigned long start = swp_offset(entry);
 
 	return map && find_next_bit(map, start + nr, start) < start + nr;
@@ -203,7 +212,7 @@ bool __preswap_skip_readahead(swp_entry_t entry)
  */
 int __preswap_invalidate(swp_entry_t entry, int nr)
 {
-	unsigned long *map = swp_swap_info(entry)->preswap_map;
+	unsigned long *map = preswap_si(entry)->preswap_map;
 	struct tmem_oid oid;
 	int i, ret, dropped = 0;
 
@@ -245,7 +254,7 @@ static bool preswap_may_put(void)
  */
 bool __preswap_store(struct folio *folio)
 {
-	unsigned long *map = swp_swap_info(folio->swap)->preswap_map;
+	unsigned long *map = preswap_si(folio->swap)->preswap_map;
 	int nr = folio_nr_pages(folio);
 	swp_entry_t entry;
 	struct tmem_oid oid;

@@ -182,10 +182,23 @@ static const struct tmem_ops tmem_ram_ops = {
 	.flush_object = tmem_ram_flush_object,
 };
 
+/*
+ * A compressed page is as expensive to read again as any, but gives back only a
+ * part of a page.  So count the frames that the ephemeral pages take: the
+ * better they compress, the longer they stay.
+ */
 static unsigned long tmem_ram_count(struct shrinker *shrinker,
 				    struct shrink_control *sc)
 {
-	return tme_evictable(&tmem_ram_host) ?: SHRINK_EMPTY;
+	unsigned long pages = tme_evictable(&tmem_ram_host);
+	struct tme_stats stats;
+
+	if (!pages)
+		return SHRINK_EMPTY;
+	tme_client_stats(&tmem_ram_client, &stats);
+	return min(pages, mult_frac((unsigned long)stats.used_bytes, pages,
+				    (pages + (unsigned long)stats.pers_pages) *
+				    PAGE_SIZE));
 }
 
 static unsigned long tmem_ram_scan(struct shrinker *shrinker,
@@ -228,6 +241,8 @@ static int __init tmem_ram_init(void)
 
 	shrinker->count_objects = tmem_ram_count;
 	shrinker->scan_objects = tmem_ram_scan;
+	/* The same part as of the LRU lists; the default is double */
+	shrinker->seeks = 2 * DEFAULT_SEEKS;
 	shrinker_register(shrinker);
 	pr_info("at most %lu pages, %u %% of the memory%s\n", limit,
 		tmem_ram_max_percent,

@@ -24,6 +24,9 @@ void preswap_backend_ready(void);
 unsigned long preswap_pages(void);
 int preswap_swapon(struct swap_info_struct *si);
 void preswap_swapoff(struct swap_info_struct *si);
+#if IS_ENABLED(CONFIG_KUNIT)
+struct swap_info_struct *preswap_si(swp_entry_t entry);
+#endif
 #else
 #define preswap_enabled()	false
 

@@ -16,8 +16,8 @@
  * that its hash says.  One spinlock per shard protects all of that: there are
  * no locks and no reference counts per object.  Shards outlive their pool and
  * go with the client, so that a call that races with the destruction of its
- * pool finds the shard there and the pool not alive (tme_pool_live() under the
- * shard's lock), and a pool slot may be used again at once.
+ * pool finds the shard there, but empty; a put looks under the shard's lock
+ * whether the pool is still alive.  A pool slot may be used again at once.
  *
  * Hash.  Object ids come from clients, so the hash is keyed with a secret: a
  * strongly universal multilinear hash, with which no client can collide objects
@@ -70,12 +70,12 @@
 
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
-#define TME_WORK		1024		/* pages per call of a walk */
+#define TME_WORK		512		/* pages per call of a walk */
 #define TME_CHUNK		(16 * PAGE_SIZE) /* step of the host's total */
 #define TME_PUT_EVICTS		16		/* evictions for one put */
 #define TME_EVICT_SKIPS		8		/* busy shards passed over */
 #define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */
-/* Room for the objects and nodes of a put: 11 nodes for two far indices, ... */
+/* Room for the objects and nodes of a put: 15 nodes for two far indices, ... */
 #define TME_HEADROOM		(2 * PAGE_SIZE)
 
 enum { TME_FREE, TME_BUSY, TME_LIVE, TME_DYING };	/* tme_pool.state */
@@ -735,7 +735,7 @@ EXPORT_SYMBOL_GPL(tme_evictable);
  * Pools
  */
 
-/* Under the lock of a shard: the pool is alive and stays so */
+/* Under the lock of any of its shards: the pool is alive and stays so */
 static bool tme_pool_live(struct tme_pool *pool)
 {
 	/* Pairs with the release in tme_new_pool() */
@@ -750,21 +750,17 @@ static struct tme_pool *tme_pool(struct tme_client *client, u32 id)
 	return &client->pool[array_index_nospec(id, TME_MAX_POOLS)];
 }
 
-/* Find the shard of an object and lock it; NULL if there is no such pool */
-static struct tme_shard *tme_shard_lock(struct tme_pool *pool,
-					const u64 oid[3], u32 *hash)
+/*
+ * Where an object is, if anywhere; NULL when there is no such pool.  If the
+ * pool is destroyed now, the shard is found empty, which is as good.
+ */
+static struct tme_shard *tme_shard(struct tme_pool *pool, const u64 oid[3],
+				   u32 *hash)
 {
-	struct tme_shard *shard;
-
 	if (!pool || !tme_pool_live(pool))
 		return NULL;
 	*hash = tme_hash(pool->client->host, oid);
-	shard = &pool->shards[*hash % TME_SHARDS];
-	spin_lock(&shard->lock);
-	if (tme_pool_live(pool))
-		return shard;
-	spin_unlock(&shard->lock);
-	return NULL;
+	return &pool->shards[*hash % TME_SHARDS];
 }
 
 static int tme_shards_new(struct tme_pool *pool)
@@ -812,7 +808,7 @@ int tme_new_pool(struct tme_client *client, u32 flags)
 
 	spin_lock(&client->lock);
 	for (id = 0; id < TME_MAX_POOLS; id++)
-		if (client->pool[id].state == TME_FREE)
+		if (READ_ONCE(client->pool[id].state) == TME_FREE)
 			break;
 	if (id < TME_MAX_POOLS)
 		WRITE_ONCE(client->pool[id].state, TME_BUSY);
@@ -887,7 +883,7 @@ static int __tme_destroy_pool(struct tme_pool *pool, int *work)
 	int state, err;
 
 	spin_lock(&client->lock);
-	state = pool->state;
+	state = READ_ONCE(pool->state);
 	if (state == TME_LIVE || state == TME_DYING)
 		WRITE_ONCE(pool->state, TME_BUSY);
 	spin_unlock(&client->lock);
@@ -930,7 +926,8 @@ EXPORT_SYMBOL_GPL(tme_destroy_pool);
  * @pool: id of a pool
  * @oid: object
  * @index: page of the object
- * @src: PAGE_SIZE bytes, aligned to a word, that do not change meanwhile
+ * @src: PAGE_SIZE bytes, aligned to a word, that do not change meanwhile (a host
+ *	that cannot be sure of that has to copy them first)
  *
  * Takes the place of a page that is there.
  *
@@ -948,18 +945,16 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	u32 hash;
 	int err;
 
-	if (!p || !tme_pool_live(p))
+	shard = tme_shard(p, oid, &hash);
+	if (!shard)
 		return -EINVAL;
 	page = tme_page_new(client, src,
 			    READ_ONCE(p->flags) & TME_POOL_PERSISTENT);
 	err = PTR_ERR_OR_ZERO(page);
 
-	shard = tme_shard_lock(p, oid, &hash);
-	if (!shard) {
-		if (!err)
-			tme_page_free(client, page);
-		return -EINVAL;
-	}
+	spin_lock(&shard->lock);
+	if (!err && !tme_pool_live(p))
+		err = -EINVAL;
 	obj = tme_object_find(shard, oid, hash);
 	if (obj)
 		old = tme_index_get(&obj->pages, index);
@@ -1012,9 +1007,10 @@ int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	bool remove = false;
 	u32 hash;
 
-	shard = tme_shard_lock(tme_pool(client, pool), oid, &hash);
+	shard = tme_shard(tme_pool(client, pool), oid, &hash);
 	if (!shard)
 		return -EINVAL;
+	spin_lock(&shard->lock);
 	page = tme_page_find(shard, oid, hash, index);
 	shard->stats.gets++;
 	if (page) {
@@ -1052,9 +1048,10 @@ int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 	struct tme_shard *shard;
 	u32 hash;
 
-	shard = tme_shard_lock(tme_pool(client, pool), oid, &hash);
+	shard = tme_shard(tme_pool(client, pool), oid, &hash);
 	if (!shard)
 		return -EINVAL;
+	spin_lock(&shard->lock);
 	page = tme_page_find(shard, oid, hash, index);
 	if (page) {
 		shard->stats.flushed++;
@@ -1089,9 +1086,10 @@ int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3])
 		LIST_HEAD(list);
 		u32 hash;
 
-		shard = tme_shard_lock(p, oid, &hash);
+		shard = tme_shard(p, oid, &hash);
 		if (!shard)
 			return -EINVAL;
+		spin_lock(&shard->lock);
 		obj = tme_object_find(shard, oid, hash);
 		if (obj) {
 			err = obj->pages.nr > TME_BATCH ? -EAGAIN : 0;

@@ -7,19 +7,19 @@
  * Objects are files and stretches of swap: most have a few pages that lie close
  * together, many have one, and some have millions.  So:
  *
- * - A radix tree of 64 slots per node, as high as its largest key needs.  A
- *   full leaf costs 8.1 bytes per entry.
+ * - A radix tree of 16 slots per node, as high as its largest key needs.  A
+ *   full tree costs 9.1 bytes per entry, and a file of three pages 136 bytes.
  * - A lone entry is stored at the root, whatever its key, and takes no node at
  *   all.
  * - What is empty is freed at once, and the tree shrinks as it grew: memory
  *   depends on what is stored now, not on what was.
  *
- * No operation touches more than 6 nodes per key.  Nothing here locks: the
+ * No operation touches more than 8 nodes per key.  Nothing here locks: the
  * caller holds the lock of the shard.
  */
 #include "index.h"
 
-#define TME_NODE_LEVELS		6	/* DIV_ROUND_UP(32, TME_NODE_SHIFT) */
+#define TME_NODE_LEVELS		8	/* DIV_ROUND_UP(32, TME_NODE_SHIFT) */
 
 static u32 tme_slot(const struct tme_node *node, u32 key)
 {

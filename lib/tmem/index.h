@@ -9,8 +9,8 @@
 
 struct tme_shard;
 
-#define TME_NODE_SHIFT	6
-#define TME_NODE_SLOTS	64u	/* 1 << TME_NODE_SHIFT */
+#define TME_NODE_SHIFT	4
+#define TME_NODE_SLOTS	16u	/* 1 << TME_NODE_SHIFT */
 
 /* A node of the tree; @slot holds nodes where @shift > 0, else entries */
 struct tme_node {

@@ -7,9 +7,10 @@
  * where it says so.  tools/testing/tmem/port.h is the other one.
  *
  * Memory is asked for in reclaim, on behalf of a page that will be freed in
- * return.  A persistent page may dig into the reserves, as in zswap: it brings
- * more than it takes.  For an ephemeral page, which is only a cache, they are
- * too good.
+ * return.  Who takes less than he brings may dig into the reserves, as in zswap:
+ * metadata and compressed slots.  So may a frame for a persistent page, or the
+ * page would stay.  For a frame of an ephemeral page, which is only a cache,
+ * they are too good.
  */
 #ifndef TME_PORT_H
 #define TME_PORT_H
@@ -42,11 +43,7 @@ extern struct kmem_cache *port_caches[PORT_CACHES];
 int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
 void port_exit(void);				/* may sleep */
 
-static inline gfp_t port_gfp(bool pers)
-{
-	return __GFP_NORETRY | __GFP_NOWARN | __GFP_KSWAPD_RECLAIM |
-	       (pers ? 0 : __GFP_NOMEMALLOC);
-}
+#define PORT_GFP	(__GFP_NORETRY | __GFP_NOWARN | __GFP_KSWAPD_RECLAIM)
 
 #define port_random(buf, len)	get_random_bytes(buf, len)
 #define port_should_stop()	need_resched()
@@ -55,7 +52,7 @@ static inline gfp_t port_gfp(bool pers)
 
 static inline void *port_cache_zalloc(enum port_cache cache, bool pers)
 {
-	return kmem_cache_zalloc(port_caches[cache], port_gfp(pers));
+	return kmem_cache_zalloc(port_caches[cache], PORT_GFP);
 }
 
 static inline void port_cache_free(enum port_cache cache, void *p)
@@ -66,7 +63,8 @@ static inline void port_cache_free(enum port_cache cache, void *p)
 /* A frame is a struct page */
 static inline unsigned long port_frame_alloc(bool pers)
 {
-	return (unsigned long)alloc_page(port_gfp(pers) | __GFP_HIGHMEM);
+	return (unsigned long)alloc_page(PORT_GFP | __GFP_HIGHMEM |
+					 (pers ? 0 : __GFP_NOMEMALLOC));
 }
 
 static inline void port_frame_free(unsigned long frame)
@@ -94,8 +92,8 @@ static inline unsigned long port_slot_alloc(struct zs_pool *slots,
 					    const void *src, unsigned int len,
 					    bool pers)
 {
-	unsigned long slot = zs_malloc(slots, len, port_gfp(pers) |
-				       __GFP_HIGHMEM | __GFP_MOVABLE);
+	unsigned long slot = zs_malloc(slots, len, PORT_GFP | __GFP_HIGHMEM |
+				       __GFP_MOVABLE);
 
 	if (IS_ERR_VALUE(slot))
 		return 0;
