@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tmem engine: the user-space port, see port.h.
+ */
+#define _GNU_SOURCE
+#include <lz4.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include "port.h"
+
+int port_warnings;
+long port_allocated, port_allocs, port_fail_at, port_fail_every;
+bool (*port_stop)(void);
+bool port_corrupt;
+
+/* Kinds of memory: the engine's caches, and what this port needs itself */
+enum { FRAME = PORT_CACHES, SPAN, KINDS };
+
+#define SPAN_FRAMES	4
+#define SPAN_SIZE	(SPAN_FRAMES * PAGE_SIZE)
+
+static size_t mem_size[KINDS] = { [FRAME] = PAGE_SIZE, [SPAN] = SPAN_SIZE };
+
+int port_init(const size_t size[PORT_CACHES])
+{
+	memcpy(mem_size, size, PORT_CACHES * sizeof(*size));
+	return 0;
+}
+
+void port_exit(void)
+{
+}
+
+void port_random(void *buf, size_t len)
+{
+	if (getrandom(buf, len, 0) != (ssize_t)len)
+		abort();
+}
+
+bool port_should_stop(void)
+{
+	return port_stop && port_stop();
+}
+
+#ifndef PORT_NATIVE
+/* Each piece of memory on its own */
+static bool should_fail(void)
+{
+	long n = __atomic_add_fetch(&port_allocs, 1, __ATOMIC_RELAXED);
+
+	if (n == port_fail_at || (port_fail_every && n % port_fail_every == 0))
+		return true;
+	__atomic_add_fetch(&port_allocated, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+static void *mem_alloc(int kind)
+{
+	return should_fail() ? NULL :
+	       kind < FRAME ? malloc(mem_size[kind]) :
+			      aligned_alloc(mem_size[kind], mem_size[kind]);
+}
+
+static void mem_free(int kind, void *p)
+{
+	__atomic_sub_fetch(&port_allocated, 1, __ATOMIC_RELAXED);
+	free(p);
+}
+
+void *port_zalloc(size_t size)
+{
+	return should_fail() ? NULL :
+	       memset(aligned_alloc(64, (size + 63) & ~63ul), 0, size);
+}
+
+void port_free(void *p)
+{
+	mem_free(0, p);
+}
+#else
+/*
+ * Slabs: per thread and size a stack of free pieces, which are exchanged with
+ * a shared stack BATCH at a time.  Memory comes in chunks from one area of
+ * large pages, as in a kernel's direct map, and is never given back.
+ */
+#define BATCH	64
+#define CHUNK	(2ul << 20)
+#define AREA	(64ul << 30)
+
+struct piece {
+	struct piece *next;	/* in the stack */
+	struct piece *batch;	/* the next batch, in the shared stack */
+};
+
+static struct slab {
+	spinlock_t lock;	/* of all that follows */
+	struct piece *batches;
+	char *chunk, *chunk_end;
+} __attribute__((aligned(128))) slabs[KINDS];
+
+static __thread struct { struct piece *free; int nr; } mine[KINDS];
+
+static char *new_chunk(void)
+{
+	static char *area;
+	static unsigned long used;
+	static spinlock_t lock;
+	char *chunk;
+
+	spin_lock(&lock);
+	if (!area) {
+		area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (area == MAP_FAILED)
+			abort();
+		used = -(unsigned long)area % CHUNK;
+		madvise(area, AREA, MADV_HUGEPAGE);
+	}
+	chunk = area + used;
+	used += CHUNK;
+	if (used > AREA)
+		abort();
+	spin_unlock(&lock);
+	return memset(chunk, 0, CHUNK);
+}
+
+static void slab_refill(int kind)
+{
+	struct slab *slab = &slabs[kind];
+	struct piece **tail = &mine[kind].free;
+	size_t size = mem_size[kind];
+
+	spin_lock(&slab->lock);
+	if (slab->batches) {
+		mine[kind].free = slab->batches;
+		slab->batches = slab->batches->batch;
+		mine[kind].nr = BATCH;
+		spin_unlock(&slab->lock);
+		return;
+	}
+	while (mine[kind].nr < BATCH) {
+		if (slab->chunk + size > slab->chunk_end) {
+			slab->chunk = new_chunk();
+			slab->chunk_end = slab->chunk + CHUNK;
+		}
+		*tail = (void *)slab->chunk;
+		tail = &(*tail)->next;
+		slab->chunk += size;
+		mine[kind].nr++;
+	}
+	*tail = NULL;
+	spin_unlock(&slab->lock);
+}
+
+static void *mem_alloc(int kind)
+{
+	struct piece *piece;
+
+	if (!mine[kind].free)
+		slab_refill(kind);
+	piece = mine[kind].free;
+	mine[kind].free = piece->next;
+	mine[kind].nr--;
+	return piece;
+}
+
+static void mem_free(int kind, void *p)
+{
+	struct slab *slab = &slabs[kind];
+	struct piece *piece = p, *last;
+	int n;
+
+	piece->next = mine[kind].free;
+	mine[kind].free = piece;
+	if (++mine[kind].nr < 2 * BATCH)
+		return;
+	for (last = piece, n = 1; n < BATCH; n++)
+		last = last->next;
+	mine[kind].free = last->next;
+	mine[kind].nr -= BATCH;
+	last->next = NULL;
+	spin_lock(&slab->lock);
+	piece->batch = slab->batches;
+	slab->batches = piece;
+	spin_unlock(&slab->lock);
+}
+
+void *port_zalloc(size_t size)
+{
+	void *p = aligned_alloc(128, (size + 127) & ~127ul);
+
+	return p ? memset(p, 0, size) : NULL;
+}
+
+void port_free(void *p)
+{
+	free(p);
+}
+#endif
+
+void *port_cache_zalloc(enum port_cache cache, bool pers)
+{
+	void *p = mem_alloc(cache);
+
+	return p ? memset(p, 0, mem_size[cache]) : NULL;
+}
+
+void port_cache_free(enum port_cache cache, void *p)
+{
+	mem_free(cache, p);
+}
+
+unsigned long port_frame_alloc(bool pers)
+{
+	return (unsigned long)mem_alloc(FRAME);
+}
+
+void port_frame_free(unsigned long frame)
+{
+	mem_free(FRAME, (void *)frame);
+}
+
+/*
+ * Compressed slots: spans of SPAN_FRAMES frames, each cut into slots of one
+ * size, with a bitmap of the free ones at its head.
+ */
+#define SLOT_STEP	64
+#define SLOT_CLASSES	(PAGE_SIZE * 3 / 4 / SLOT_STEP)
+#define SPAN_WORDS	4	/* SPAN_SIZE / SLOT_STEP bits */
+
+struct span {
+	struct list_head list;		/* in its class unless full */
+	unsigned int class, used, slots;
+	u64 free[SPAN_WORDS];
+	char slot[] __attribute__((aligned(64)));
+};
+
+struct port_slots {
+	struct {
+		spinlock_t lock;	/* of @spans and all in them */
+		struct list_head spans;
+	} class[SLOT_CLASSES];
+	long frames;
+};
+
+struct port_slots *port_slots_create(void)
+{
+	struct port_slots *slots = port_zalloc(sizeof(*slots));
+	unsigned int i;
+
+	for (i = 0; slots && i < SLOT_CLASSES; i++) {
+		spin_lock_init(&slots->class[i].lock);
+		INIT_LIST_HEAD(&slots->class[i].spans);
+	}
+	return slots;
+}
+
+void port_slots_destroy(struct port_slots *slots)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOT_CLASSES; i++)
+		assert(list_empty(&slots->class[i].spans));
+	port_free(slots);
+}
+
+unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+			      unsigned int len, bool pers)
+{
+	unsigned int i, w, class = (len - 1) / SLOT_STEP;
+	unsigned int size = (class + 1) * SLOT_STEP;
+	struct span *span;
+	char *slot;
+
+	spin_lock(&slots->class[class].lock);
+	if (list_empty(&slots->class[class].spans)) {
+		span = mem_alloc(SPAN);
+		if (!span) {
+			spin_unlock(&slots->class[class].lock);
+			return 0;
+		}
+		memset(span, 0, sizeof(*span));
+		span->class = class;
+		span->slots = (SPAN_SIZE - sizeof(*span)) / size;
+		for (i = 0; i < span->slots; i++)
+			span->free[i / 64] |= 1ull << i % 64;
+		list_add_tail(&span->list, &slots->class[class].spans);
+		__atomic_add_fetch(&slots->frames, SPAN_FRAMES,
+				   __ATOMIC_RELAXED);
+	}
+	span = list_entry(slots->class[class].spans.next, struct span, list);
+	for (w = 0; !span->free[w]; w++)
+		;
+	i = __builtin_ctzll(span->free[w]);
+	span->free[w] &= ~(1ull << i);
+	if (++span->used == span->slots)
+		list_del(&span->list);
+	spin_unlock(&slots->class[class].lock);
+
+	slot = span->slot + (w * 64 + i) * size;
+	memcpy(slot, src, len);
+	return (unsigned long)slot;
+}
+
+void port_slot_free(struct port_slots *slots, unsigned long slot)
+{
+	struct span *span = (void *)(slot & ~(SPAN_SIZE - 1));
+	unsigned int i = (slot - (unsigned long)span->slot) /
+			 ((span->class + 1) * SLOT_STEP);
+	struct list_head *spans = &slots->class[span->class].spans;
+	spinlock_t *lock = &slots->class[span->class].lock;
+
+	spin_lock(lock);
+	assert(!(span->free[i / 64] >> i % 64 & 1));
+	span->free[i / 64] |= 1ull << i % 64;
+	if (span->used-- == span->slots)
+		list_add_tail(&span->list, spans);
+	if (!span->used) {
+		list_del(&span->list);
+		__atomic_sub_fetch(&slots->frames, SPAN_FRAMES,
+				   __ATOMIC_RELAXED);
+		mem_free(SPAN, span);
+	}
+	spin_unlock(lock);
+}
+
+long port_slots_frames(struct port_slots *slots)
+{
+	return READ_ONCE(slots->frames);
+}
+
+struct port_scratch *port_scratch_get(void)
+{
+	static __thread struct port_scratch scratch;
+
+	return &scratch;
+}
+
+int port_compress(struct port_scratch *scratch, const void *src,
+		  unsigned int max)
+{
+	assert(LZ4_sizeofState() <= (int)sizeof(scratch->work));
+	return LZ4_compress_fast_extState(scratch->work, src, scratch->buf,
+					  PAGE_SIZE, max, 1);
+}
+
+int port_decompress(const void *src, unsigned int len, void *dst)
+{
+	if (port_corrupt)
+		return -1;
+	return LZ4_decompress_safe(src, dst, len, PAGE_SIZE);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * tmem engine: the user-space port, for its tests and its benchmark.
+ *
+ * What the engine asks of any port is what is declared here; lib/tmem/linux/
+ * port.h says the same of Linux.  Two builds: under a sanitizer every
+ * allocation is a malloc() of its own, so that no bug hides in an allocator;
+ * the native build, which is measured, has a slab allocator like a kernel's.
+ */
+#ifndef PORT_H
+#define PORT_H
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define PAGE_SIZE		4096ul
+#define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
+#define ____cacheline_aligned	__attribute__((aligned(64)))
+#define array_index_nospec(i, n) ((i) < (n) ? (i) : 0)
+#define EXPORT_SYMBOL_GPL(sym)	struct sym
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+/* Errors in pointers */
+#define ERR_PTR(err)		((void *)(long)(err))
+#define IS_ERR(ptr)		((unsigned long)(ptr) >= -4095ul)
+#define PTR_ERR_OR_ZERO(ptr)	(IS_ERR(ptr) ? (int)(long)(ptr) : 0)
+
+/* A warning is a failure of the test, unless the test asked for it */
+extern int port_warnings;
+#define WARN_ON_ONCE(cond) ({						\
+	bool cond_ = (cond);						\
+	if (cond_)							\
+		__atomic_add_fetch(&port_warnings, 1, __ATOMIC_RELAXED); \
+	cond_; })
+
+/* Memory accesses and atomics */
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+/* Barriers: the callers say what for */
+#define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
+/* as above */
+#define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define xchg(p, v)		__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
+
+typedef struct { long v; } atomic_long_t;
+#define atomic_long_read(a)	READ_ONCE((a)->v)
+#define atomic_long_set(a, n)	WRITE_ONCE((a)->v, n)
+#define atomic_long_add_return(n, a) \
+	__atomic_add_fetch(&(a)->v, n, __ATOMIC_SEQ_CST)
+#define atomic_long_add(n, a)	((void)atomic_long_add_return(n, a))
+#define atomic_long_inc(a)	((void)atomic_long_add_return(1, a))
+
+/* Spinlocks */
+typedef struct { int v; } spinlock_t;
+
+static inline void spin_lock_init(spinlock_t *lock)
+{
+	lock->v = 0;
+}
+
+static inline bool spin_trylock(spinlock_t *lock)
+{
+	return !READ_ONCE(lock->v) &&
+	       !__atomic_exchange_n(&lock->v, 1, __ATOMIC_ACQUIRE);
+}
+
+static inline void spin_lock(spinlock_t *lock)
+{
+	int spins = 0;
+
+	while (!spin_trylock(lock))
+		if (++spins % 1024 == 0)
+			sched_yield();	/* the holder may not be running */
+}
+
+static inline void spin_unlock(spinlock_t *lock)
+{
+	__atomic_store_n(&lock->v, 0, __ATOMIC_RELEASE);
+}
+
+/* Lists */
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+#define LIST_HEAD(name)		struct list_head name = { &name, &name }
+
+static inline void INIT_LIST_HEAD(struct list_head *list)
+{
+	list->next = list;
+	list->prev = list;
+}
+
+static inline void list_add_tail(struct list_head *entry,
+				 struct list_head *list)
+{
+	entry->next = list;
+	entry->prev = list->prev;
+	list->prev->next = entry;
+	list->prev = entry;
+}
+
+static inline void list_del(struct list_head *entry)
+{
+	entry->prev->next = entry->next;
+	entry->next->prev = entry->prev;
+}
+
+static inline void list_del_init(struct list_head *entry)
+{
+	list_del(entry);
+	INIT_LIST_HEAD(entry);
+}
+
+static inline bool list_empty(const struct list_head *list)
+{
+	return list->next == list;
+}
+
+#define list_entry(ptr, type, member)	container_of(ptr, type, member)
+#define list_for_each_entry(pos, list, member)				\
+	for (pos = list_entry((list)->next, typeof(*pos), member);	\
+	     &pos->member != (list);					\
+	     pos = list_entry(pos->member.next, typeof(*pos), member))
+#define list_for_each_entry_safe(pos, n, list, member)			\
+	for (pos = list_entry((list)->next, typeof(*pos), member),	\
+	     n = list_entry(pos->member.next, typeof(*pos), member);	\
+	     &pos->member != (list);					\
+	     pos = n, n = list_entry(n->member.next, typeof(*n), member))
+
+/*
+ * What every port has.  Memory that may not be waited for: @pers says that it
+ * is for a persistent page, for which a host may dig deeper.
+ */
+enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
+
+int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
+void port_exit(void);				/* may sleep */
+void port_random(void *buf, size_t len);
+bool port_should_stop(void);
+
+void *port_zalloc(size_t size);			/* may sleep */
+void port_free(void *p);			/* may sleep */
+void *port_cache_zalloc(enum port_cache cache, bool pers);
+void port_cache_free(enum port_cache cache, void *p);
+
+unsigned long port_frame_alloc(bool pers);	/* 0: no memory */
+void port_frame_free(unsigned long frame);
+static inline void *port_frame_map(unsigned long frame)
+{
+	return (void *)frame;
+}
+
+static inline void port_frame_unmap(void *p)
+{
+}
+
+struct port_slots;
+struct port_slots *port_slots_create(void);	/* may sleep */
+void port_slots_destroy(struct port_slots *slots); /* may sleep */
+unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+			      unsigned int len, bool pers); /* 0: no memory */
+void port_slot_free(struct port_slots *slots, unsigned long slot);
+long port_slots_frames(struct port_slots *slots);
+static inline void *port_slot_map(struct port_slots *slots, unsigned long slot)
+{
+	return (void *)slot;
+}
+
+static inline void port_slot_unmap(struct port_slots *slots,
+				   unsigned long slot)
+{
+}
+
+/* A compressor's memory; nobody else has it between get and put */
+struct port_scratch {
+	char buf[PAGE_SIZE];
+	char work[16416] __attribute__((aligned(8)));
+};
+
+struct port_scratch *port_scratch_get(void);
+
+static inline void port_scratch_put(struct port_scratch *scratch)
+{
+}
+
+int port_compress(struct port_scratch *scratch, const void *src,
+		  unsigned int max);		/* 0: does not fit */
+int port_decompress(const void *src, unsigned int len, void *dst);
+
+/*
+ * For the tests.
+ */
+extern long port_allocated;		/* allocations that were not freed */
+extern long port_allocs;		/* allocations that were tried */
+extern long port_fail_at;		/* the one to fail, if > 0 */
+extern long port_fail_every;		/* one in so many fails, if > 0 */
+extern bool (*port_stop)(void);		/* what port_should_stop() asks */
+extern bool port_corrupt;		/* fail every decompression */
+
+#endif /* PORT_H */

@@ -1,0 +1,1246 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * tmem engine: its tests in user space.  TAP on standard output.
+ *
+ * Every page says by its bytes which handle and which put it belongs to, so a
+ * page that is found can be checked wherever it comes from.  After each test
+ * all memory must have been freed and the engine must not have warned.
+ */
+#include <pthread.h>
+#include <unistd.h>
+#include "engine.h"
+
+#define CHECK(cond) do {						\
+	if (!(cond))							\
+		fail(__func__, __LINE__, #cond);			\
+} while (0)
+
+static int failures;		/* of the running test */
+
+static void fail(const char *func, int line, const char *what)
+{
+	if (__atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED) <= 5)
+		printf("# %s:%d: %s\n", func, line, what);
+}
+
+static u64 rnd_state = 1;
+
+static u64 rnd(void)
+{
+	rnd_state ^= rnd_state << 13;
+	rnd_state ^= rnd_state >> 7;
+	rnd_state ^= rnd_state << 17;
+	return rnd_state * 0x2545f4914f6cdd1dull;
+}
+
+/*
+ * Pages
+ */
+
+enum kind { SAME, TEXT, NOISE, KINDS };	/* fill word, lz4, raw */
+
+typedef struct {
+	u64 w[PAGE_SIZE / 8];
+} page_t;
+
+static void fill(page_t *page, u64 seed, enum kind kind)
+{
+	unsigned int i;
+	u64 x = seed * 0x9e3779b97f4a7c15ull + 1;
+
+	for (i = 0; i < PAGE_SIZE / 8; i++) {
+		if (kind == NOISE || (kind == TEXT && i % 64 == 0)) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+		}
+		page->w[i] = x;
+	}
+}
+
+static bool is(const page_t *page, u64 seed, enum kind kind)
+{
+	page_t want;
+
+	fill(&want, seed, kind);
+	return !memcmp(page, &want, sizeof(want));
+}
+
+static int put(struct tme_client *client, u32 pool, u64 o, u32 index, u64 seed,
+	       enum kind kind)
+{
+	u64 oid[3] = { o, o >> 32, ~o };
+	page_t page;
+
+	fill(&page, seed, kind);
+	return tme_put(client, pool, oid, index, &page);
+}
+
+/* Return: 0 if the page was there and right */
+static int get(struct tme_client *client, u32 pool, u64 o, u32 index, u64 seed,
+	       enum kind kind)
+{
+	u64 oid[3] = { o, o >> 32, ~o };
+	page_t page;
+	int err = tme_get(client, pool, oid, index, &page);
+
+	if (!err)
+		CHECK(is(&page, seed, kind));
+	return err;
+}
+
+static int flush(struct tme_client *client, u32 pool, u64 o, u32 index)
+{
+	u64 oid[3] = { o, o >> 32, ~o };
+
+	return tme_flush_page(client, pool, oid, index);
+}
+
+static int flush_object(struct tme_client *client, u32 pool, u64 o)
+{
+	u64 oid[3] = { o, o >> 32, ~o };
+	int err;
+
+	while ((err = tme_flush_object(client, pool, oid)) == -EAGAIN)
+		;
+	return err;
+}
+
+static struct tme_stats stats(struct tme_client *client)
+{
+	struct tme_stats st;
+
+	tme_client_stats(client, &st);
+	/* At quiesce, every byte is one that is known of */
+	CHECK(st.used_bytes == st.meta_bytes +
+	      (st.raw_pages + st.slot_frames) * PAGE_SIZE);
+	CHECK(st.eph_pages == client->eph_pages);
+	return st;
+}
+
+static void destroy_pool(struct tme_client *client, u32 pool)
+{
+	int err;
+
+	while ((err = tme_destroy_pool(client, pool)) == -EAGAIN)
+		;
+	CHECK(!err);
+}
+
+static void destroy(struct tme_client *client)
+{
+	int err;
+
+	while ((err = tme_client_destroy(client)) == -EAGAIN)
+		;
+	CHECK(!err);
+}
+
+/* A host and clients for the tests that need no other */
+static struct tme_host host;
+static struct tme_client A, B;
+
+static void setup(void)
+{
+	CHECK(!tme_host_init(&host));
+	CHECK(!tme_client_init(&host, &A));
+	CHECK(!tme_client_init(&host, &B));
+	CHECK(tme_new_pool(&A, 0) == 0);
+	CHECK(tme_new_pool(&A, TME_POOL_PERSISTENT) == 1);
+	CHECK(tme_new_pool(&B, 0) == 0);
+	CHECK(tme_new_pool(&B, TME_POOL_PERSISTENT) == 1);
+}
+
+static void teardown(void)
+{
+	destroy(&A);
+	destroy(&B);
+	tme_host_destroy(&host);
+}
+
+/*
+ * Tests
+ */
+
+static void put_get_flush(void)
+{
+	enum kind kind;
+	int pool, on;
+
+	setup();
+	for (on = 0; on < 2; on++) {
+		tme_client_set_compress(&A, on);
+		for (kind = 0; kind < KINDS; kind++) {
+			for (pool = 0; pool < 2; pool++) {
+				CHECK(get(&A, pool, 7, 1, 5, kind) == -ENOENT);
+				CHECK(!put(&A, pool, 7, 1, 5, kind));
+				CHECK(get(&A, pool, 7, 0, 5, kind) == -ENOENT);
+				CHECK(get(&A, pool, 8, 1, 5, kind) == -ENOENT);
+				CHECK(get(&A, !pool, 7, 1, 5, kind) == -ENOENT);
+				CHECK(get(&B, pool, 7, 1, 5, kind) == -ENOENT);
+				CHECK(!get(&A, pool, 7, 1, 5, kind));
+				/* an ephemeral get removes */
+				CHECK(get(&A, pool, 7, 1, 5, kind) ==
+				      (pool ? 0 : -ENOENT));
+				CHECK(stats(&A).eph_pages == 0);
+				CHECK(stats(&A).pers_pages == (u64)pool);
+				/* a second put replaces the first */
+				CHECK(!put(&A, pool, 7, 1, 6, kind));
+				CHECK(!put(&A, pool, 7, 1, 9, KINDS - 1 - kind));
+				CHECK(!get(&A, pool, 7, 1, 9, KINDS - 1 - kind));
+				CHECK(flush(&A, pool, 7, 1) ==
+				      (pool ? 0 : -ENOENT));
+				CHECK(flush(&A, pool, 7, 1) == -ENOENT);
+				CHECK(get(&A, pool, 7, 1, 9, kind) == -ENOENT);
+				CHECK(flush_object(&A, pool, 7) == -ENOENT);
+			}
+		}
+	}
+	CHECK(stats(&A).raw_pages == 0);
+	CHECK(stats(&A).lz4_pages == 0);
+	teardown();
+}
+
+/* A page is same-filled only if all of it is: one odd bit anywhere counts */
+static void almost_same_filled(void)
+{
+	const u64 oid[3] = { 1, 2, 3 };
+	page_t page, back;
+	unsigned int i;
+
+	setup();
+	for (i = 0; i <= PAGE_SIZE / 8; i++) {
+		fill(&page, 7, SAME);
+		if (i < PAGE_SIZE / 8)
+			page.w[i] ^= 1ull << i % 64;
+		CHECK(!tme_put(&A, 0, oid, i, &page));
+		CHECK(stats(&A).raw_pages == (i < PAGE_SIZE / 8));
+		CHECK(!tme_get(&A, 0, oid, i, &back));
+		CHECK(!memcmp(&page, &back, sizeof(page)));
+	}
+	teardown();
+}
+
+static const u32 extremes[] = {
+	0, 1, 62, 63, 64, 65, 4095, 4096, 0x3ffff, 0x40000, 0xffffff, 0x1000000,
+	0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0x80000001, 0xc0000000,
+	0xfffffffe, 0xffffffff,
+};
+
+static void index_extremes(void)
+{
+	const int n = sizeof(extremes) / sizeof(*extremes);
+	int i, j, round, pool;
+	u64 one;
+
+	setup();
+	CHECK(!put(&A, 1, 1, 0, 1, SAME));
+	one = stats(&A).meta_bytes;
+	CHECK(!flush(&A, 1, 1, 0));
+	for (round = 0; round < 200; round++) {
+		bool in[sizeof(extremes) / sizeof(*extremes)] = { 0 };
+
+		pool = round & 1;
+		for (i = 0; i < 3 * n; i++) {
+			j = rnd() % n;
+			CHECK(!put(&A, pool, 1, extremes[j], j, SAME));
+			in[j] = true;
+			j = rnd() % n;
+			CHECK(flush(&A, pool, 1, extremes[j]) ==
+			      (in[j] ? 0 : -ENOENT));
+			in[j] = false;
+		}
+		for (j = 0; j < n; j++)
+			CHECK(get(&A, pool, 1, extremes[j], j, SAME) ==
+			      (in[j] ? 0 : -ENOENT));
+		CHECK(flush_object(&A, pool, 1) != -EAGAIN);
+		/* one page left, whichever: it costs no node */
+		for (j = 0; j < n; j++)
+			CHECK(!put(&A, pool, 1, extremes[j], j, SAME));
+		for (j = 0; j < n; j++)
+			if (j != round % n)
+				CHECK(!flush(&A, pool, 1, extremes[j]));
+		CHECK(stats(&A).meta_bytes == one);
+		CHECK(!get(&A, pool, 1, extremes[round % n], round % n, SAME));
+		flush_object(&A, pool, 1);
+	}
+	teardown();
+}
+
+static void metadata_per_page(void)
+{
+	u64 base, meta, i;
+
+	setup();
+	base = stats(&A).meta_bytes;
+	for (i = 0; i < 65536; i++)
+		CHECK(!put(&A, 0, 1, i, i, SAME));
+	meta = stats(&A).meta_bytes - base;
+	printf("# pages that share an object: %.1f bytes each\n", meta / 65536.);
+	CHECK(meta <= 64 * 65536);
+	flush_object(&A, 0, 1);
+	for (i = 0; i < 65536; i++)
+		CHECK(!put(&A, 0, i, i * 2654435761u, i, SAME));
+	meta = stats(&A).meta_bytes - base;
+	printf("# one page per object: %.1f bytes each\n", meta / 65536.);
+	CHECK(meta <= 160 * 65536);
+	teardown();
+}
+
+/* Up and down again: no object is lost, no put does much, no byte stays */
+static void hash_growth(void)
+{
+	const u64 n = 100000;
+	u64 base, i, r;
+	long most = 0;
+
+	setup();
+	base = stats(&A).used_bytes;
+	for (i = 0; i < n; i++) {
+		long before = port_allocs;
+
+		CHECK(!put(&A, 1, i, 0, i, SAME));
+		if (port_allocs - before > most)
+			most = port_allocs - before;
+		r = rnd() % (i + 1);
+		CHECK(!get(&A, 1, r, 0, r, SAME));
+	}
+	printf("# at most %ld allocations in one put\n", most);
+	CHECK(most <= 16);
+	for (i = 0; i < n; i++)
+		CHECK(!get(&A, 1, i, 0, i, SAME));
+	for (i = 0; i < n; i += 2)
+		CHECK(!flush(&A, 1, i, 0));
+	for (i = 0; i < n; i++)
+		CHECK(get(&A, 1, i, 0, i, SAME) == (i % 2 ? 0 : -ENOENT));
+	for (i = 1; i < n; i += 2)
+		CHECK(!flush(&A, 1, i, 0));
+	CHECK(stats(&A).used_bytes == base);
+	teardown();
+}
+
+/* The worst that a client could do to the hash, if it knew the key */
+static void hash_collisions(void)
+{
+	u64 oid[3], seen, base;
+	page_t page;
+	int i, pool;
+
+	setup();
+	memset(host.key, 0, sizeof(host.key));
+	base = stats(&A).used_bytes;
+	for (pool = 0; pool < 2; pool++) {
+		/* all 192 bits of an object's id count */
+		for (i = 0; i < 192; i++) {
+			memset(oid, 0, sizeof(oid));
+			oid[i / 64] = 1ull << i % 64;
+			fill(&page, i, SAME);
+			CHECK(!tme_put(&A, pool, oid, 5, &page));
+		}
+		for (i = 0; i < 192; i++) {
+			memset(oid, 0, sizeof(oid));
+			oid[i / 64] = 1ull << i % 64;
+			CHECK(!tme_get(&A, pool, oid, 5, &page));
+			CHECK(is(&page, i, SAME));
+			CHECK(tme_flush_page(&A, pool, oid, 5) ==
+			      (pool ? 0 : -ENOENT));
+		}
+	}
+	CHECK(stats(&A).used_bytes == base);
+	/* ... and with the key back, they are all over the place */
+	port_random(host.key, sizeof(host.key));
+	for (seen = i = 0; i < 1000; i++) {
+		u64 meta = stats(&A).meta_bytes;
+
+		CHECK(!put(&A, 1, i, 0, i, SAME));
+		/* the second object of a shard is its first in a node */
+		seen += stats(&A).meta_bytes - meta > 200;
+	}
+	CHECK(seen >= 60);
+	teardown();
+}
+
+/* Make each allocation of a put fail in turn; the put fails as a whole */
+static void failed_put_removes_old(void)
+{
+	enum kind kind;
+	int pool, dup, site, err, failed = 0;
+
+	setup();
+	tme_client_set_compress(&A, true);
+	for (kind = 0; kind < KINDS; kind++) {
+		for (pool = 0; pool < 2; pool++) {
+			for (dup = 0; dup < 2; dup++) {
+				for (site = 1; ; site++) {
+					struct tme_stats st = stats(&A);
+
+					/* far apart: needs 15 nodes */
+					CHECK(!put(&A, pool, 1, 0, 1, SAME));
+					if (dup)
+						CHECK(!put(&A, pool, 1, ~0u, 2,
+							   KINDS - 1 - kind));
+					port_fail_at = port_allocs + site;
+					err = put(&A, pool, 1, ~0u, 3, kind);
+					port_fail_at = 0;
+					if (!err)
+						break;
+					failed++;
+					CHECK(err == -ENOMEM);
+					CHECK(get(&A, pool, 1, ~0u, 3, kind) ==
+					      -ENOENT);
+					CHECK(!get(&A, pool, 1, 0, 1, SAME));
+					flush(&A, pool, 1, 0);
+					CHECK(stats(&A).used_bytes ==
+					      st.used_bytes);
+					CHECK(stats(&A).put_fails ==
+					      st.put_fails + 1);
+				}
+				CHECK(!get(&A, pool, 1, ~0u, 3, kind));
+				CHECK(!flush_object(&A, pool, 1));
+			}
+		}
+	}
+	printf("# %d puts failed\n", failed);
+	CHECK(failed > 50);
+
+	/* ... and for lack of room */
+	CHECK(!put(&A, 1, 1, 1, 1, NOISE));
+	tme_client_set_cap(&A, 3);
+	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -EDQUOT);
+	CHECK(get(&A, 1, 1, 1, 1, NOISE) == -ENOENT);
+	tme_client_set_cap(&A, ULONG_MAX);
+	CHECK(!put(&A, 1, 1, 1, 1, NOISE));
+	tme_host_set_limit(&host, 3);
+	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -ENOMEM);
+	CHECK(get(&A, 1, 1, 1, 1, NOISE) == -ENOENT);
+	teardown();
+}
+
+static void failed_init(void)
+{
+	int i;
+
+	CHECK(!tme_host_init(&host));
+	port_fail_at = port_allocs + 1;
+	CHECK(tme_client_init(&host, &A) == -ENOMEM);
+	port_fail_at = 0;
+	CHECK(!tme_client_init(&host, &A));
+	for (i = 0; i < 3; i++) {
+		port_fail_at = port_allocs + 1;
+		CHECK(tme_new_pool(&A, 0) == -ENOMEM);
+		port_fail_at = 0;
+	}
+	tme_client_set_cap(&A, 1);
+	CHECK(tme_new_pool(&A, 0) == -EDQUOT);
+	tme_client_set_cap(&A, ULONG_MAX);
+	CHECK(stats(&A).used_bytes == 0);
+	CHECK(tme_new_pool(&A, 0) == 0);
+	destroy(&A);
+	tme_host_destroy(&host);
+}
+
+static void pool_ids(void)
+{
+	static const u32 hostile[] = {
+		2, 15, 16, 17, 0x7fffffff, 0x80000000, -1u, -2u, -16u, 0x10001,
+	};
+	unsigned int i;
+	u32 flags;
+	int id;
+
+	setup();
+	for (i = 0; i < sizeof(hostile) / sizeof(*hostile); i++) {
+		u32 p = hostile[i];
+
+		CHECK(put(&A, p, 1, 1, 1, SAME) == -EINVAL);
+		CHECK(get(&A, p, 1, 1, 1, SAME) == -EINVAL);
+		CHECK(flush(&A, p, 1, 1) == -EINVAL);
+		CHECK(flush_object(&A, p, 1) == -EINVAL);
+		CHECK(tme_destroy_pool(&A, p) == -EINVAL);
+	}
+	for (flags = 2; flags; flags <<= 1) {
+		CHECK(tme_new_pool(&A, flags) == -EINVAL);
+		CHECK(tme_new_pool(&A, flags | 1) == -EINVAL);
+	}
+	for (id = 2; id < TME_MAX_POOLS; id++)
+		CHECK(tme_new_pool(&A, id & 1) == id);
+	CHECK(tme_new_pool(&A, 0) == -ENOSPC);
+	CHECK(tme_new_pool(&A, 1) == -ENOSPC);
+	/* an id that is used again shows nothing of its past */
+	for (i = 0; i < 100; i++) {
+		id = rnd() % TME_MAX_POOLS;
+		CHECK(!put(&A, id, 1, 1, 1, NOISE));
+		CHECK(!put(&A, id, 2, 1, 1, NOISE));
+		destroy_pool(&A, id);
+		CHECK(put(&A, id, 1, 1, 1, SAME) == -EINVAL);
+		CHECK(get(&A, id, 1, 1, 1, NOISE) == -EINVAL);
+		CHECK(tme_destroy_pool(&A, id) == -EINVAL);
+		CHECK(tme_new_pool(&A, i & 1) == id);
+		CHECK(get(&A, id, 1, 1, 1, NOISE) == -ENOENT);
+		CHECK(!put(&A, id, 1, 1, 2, NOISE));
+		CHECK(!get(&A, id, 1, 1, 2, NOISE));
+		CHECK(get(&A, id, 1, 1, 2, NOISE) == (i & 1 ? 0 : -ENOENT));
+	}
+	teardown();
+}
+
+static int stops;
+
+static bool stop_always(void)
+{
+	stops++;
+	return true;
+}
+
+/* Each call does something, none does much */
+static void bounded_calls(void)
+{
+	static const u64 oid[3] = { 1, 0, ~1ull };
+	const u64 n = 20000;
+	u64 left, i;
+	int what, pool, stop, err;
+
+	for (what = 0; what < 3; what++) {
+		for (stop = 0; stop < 2; stop++) {
+			u64 most = stop ? 32 : 512 + 31;
+
+			setup();
+			pool = stop;
+			for (i = 0; i < n; i++)
+				CHECK(!put(&A, pool, what == 1 ? i : 1,
+					   what == 1 ? 0 : i, i, SAME));
+			port_stop = stop ? stop_always : NULL;
+			stops = 0;
+			left = n;
+			do {
+				struct tme_stats st;
+
+				err = what == 0 ?
+					tme_flush_object(&A, pool, oid) :
+				      what == 1 ? tme_destroy_pool(&A, pool) :
+						  tme_client_destroy(&A);
+				if (what == 2 && !err)
+					break;
+				st = stats(&A);
+				i = left - st.eph_pages - st.pers_pages;
+				CHECK(i <= most && (i || !err));
+				left -= i;
+			} while (err == -EAGAIN && !failures);
+			CHECK(!err);
+			CHECK(what == 2 ? left <= most : !left);
+			CHECK(!stop || stops >= (int)(n / 32) - 1);
+			port_stop = NULL;
+			if (what == 2)
+				CHECK(!tme_client_init(&host, &A));
+			teardown();
+		}
+	}
+}
+
+/* While a pool is dying nobody finds it, and its id is not given out */
+static void dying_pool(void)
+{
+	u64 i;
+
+	setup();
+	for (i = 0; i < 200; i++)
+		CHECK(!put(&A, 1, i, 0, i, TEXT));
+	port_stop = stop_always;
+	CHECK(tme_destroy_pool(&A, 1) == -EAGAIN);
+	port_stop = NULL;
+	for (i = 0; i < 200; i++) {
+		CHECK(get(&A, 1, i, 0, i, TEXT) == -EINVAL);
+		CHECK(put(&A, 1, i, 0, i, TEXT) == -EINVAL);
+		CHECK(flush(&A, 1, i, 0) == -EINVAL);
+	}
+	CHECK(tme_new_pool(&A, 0) == 2);
+	destroy_pool(&A, 1);
+	CHECK(tme_new_pool(&A, 0) == 1);
+	CHECK(stats(&A).pers_pages == 0);
+	teardown();
+}
+
+static void cap_is_hard(void)
+{
+	const u64 cap = 200;
+	u64 i, held = 0;
+	int err;
+
+	setup();
+	tme_client_set_cap(&A, cap);
+	for (i = 0; i < 1000; i++) {
+		/* ephemeral: makes room for itself, the oldest goes */
+		CHECK(!put(&A, 0, i, 0, i, NOISE));
+		CHECK(stats(&A).used_bytes <= cap * PAGE_SIZE);
+	}
+	held = stats(&A).eph_pages;
+	CHECK(held > cap * 8 / 10);	/* the rest is metadata */
+	CHECK(stats(&A).evicted == 1000 - held);
+	for (i = 0; i < 1000; i++)
+		CHECK(get(&A, 0, i, 0, i, NOISE) ==
+		      (i < 1000 - held ? -ENOENT : 0));
+
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, 0, i, 0, i, NOISE));
+	held = 0;
+	for (i = 0; i < 300; i++) {
+		/* persistent: pushes ephemeral out, then is refused */
+		err = put(&A, 1, i, 0, i, NOISE);
+		CHECK(!err || err == -EDQUOT);
+		held += !err;
+		CHECK(stats(&A).used_bytes <= cap * PAGE_SIZE);
+	}
+	CHECK(stats(&A).eph_pages == 0);
+	CHECK(held > cap * 8 / 10);
+	CHECK(stats(&A).pers_pages == held);
+	for (i = 0; i < 300; i++)
+		CHECK(get(&A, 1, i, 0, i, NOISE) == (i < held ? 0 : -ENOENT));
+	CHECK(stats(&B).evicted == 0);
+
+	/* lowered: by and by, as far as that goes without losing a page */
+	tme_client_set_cap(&A, 10);
+	CHECK(put(&A, 0, 1, 1, 1, NOISE) == -EDQUOT);
+	CHECK(stats(&A).pers_pages == held);
+	teardown();
+}
+
+/* Nodes, objects and shards count against the cap too */
+static void cap_counts_metadata(void)
+{
+	u64 i, n;
+
+	setup();
+	tme_client_set_cap(&A, 100);
+	for (n = 0; !put(&A, 1, n, 0, n, SAME); n++)
+		CHECK(n < 100 * PAGE_SIZE / 100);
+	CHECK(n > 100 * PAGE_SIZE / 200);
+	CHECK(stats(&A).used_bytes <= 100 * PAGE_SIZE);
+	CHECK(stats(&A).raw_pages + stats(&A).lz4_pages == 0);
+	for (i = 0; i < n; i++)
+		CHECK(!get(&A, 1, i, 0, i, SAME));
+	teardown();
+}
+
+static void evicts_the_right_client(void)
+{
+	const u64 limit = 1024;
+	u64 i, n;
+
+	setup();
+	tme_host_set_limit(&host, limit);
+	for (i = 0; i < 300; i++)
+		CHECK(!put(&B, 0, i, 0, i, NOISE));
+	/* A takes the rest and then evicts from itself only */
+	for (i = 0; i < 2000; i++)
+		CHECK(!put(&A, 0, i, 0, i, NOISE));
+	CHECK(stats(&B).eph_pages == 300);
+	n = stats(&A).eph_pages;
+	CHECK(n > 600 && n + 300 < limit);
+	/* B grows at the expense of A, until they have the same */
+	for (i = 300; i < 2000; i++)
+		CHECK(!put(&B, 0, i, 0, i, NOISE));
+	n = stats(&B).eph_pages - stats(&A).eph_pages;
+	CHECK(n + 40 <= 80);
+	CHECK(stats(&B).used_bytes + stats(&A).used_bytes <=
+	      limit * PAGE_SIZE);
+	/* persistent pages push out the ephemeral ones of others, all of them */
+	for (i = 0; !put(&B, 1, i, 0, i, NOISE); i++)
+		CHECK(i < limit);
+	CHECK(i > limit * 9 / 10);
+	CHECK(stats(&A).eph_pages + stats(&B).eph_pages == 0);
+	CHECK(stats(&B).pers_pages == i);
+	/* what A still puts takes the place of what A has put */
+	for (n = 0; n < 100; n++)
+		put(&A, 0, n, 1, n, NOISE);
+	CHECK(stats(&A).eph_pages <= 16);
+	CHECK(stats(&B).pers_pages == i);
+	CHECK(stats(&B).used_bytes + stats(&A).used_bytes <=
+	      limit * PAGE_SIZE);
+	while (i--)
+		CHECK(!get(&B, 1, i, 0, i, NOISE));
+	teardown();
+}
+
+static void evict_order(void)
+{
+	u64 i;
+
+	setup();
+	for (i = 0; i < 1000; i++) {
+		CHECK(!put(&A, 0, i % 10, i, i, TEXT));
+		CHECK(!put(&A, 1, i % 10, i, i, TEXT));
+		if (i < 400)
+			CHECK(!put(&B, 0, i % 10, i, i, TEXT));
+	}
+	CHECK(tme_evictable(&host) == 1400);
+	CHECK(tme_evict(&host, 0) == 0);
+	CHECK(tme_evict(&host, 1) == 1);
+	/* a page that is put again moves to the end */
+	CHECK(!put(&A, 0, 1, 1, 1001, TEXT));
+	CHECK(tme_evict(&host, 498) == 498);
+	CHECK(stats(&A).evicted == 499 && stats(&B).evicted == 0);
+	for (i = 0; i < 1000; i++) {
+		CHECK(!get(&A, 1, i % 10, i, i, TEXT));
+		CHECK(get(&A, 0, i % 10, i, i == 1 ? 1001 : i, TEXT) ==
+		      (i >= 500 || i == 1 ? 0 : -ENOENT));
+	}
+	/* the last ones, then none */
+	CHECK(tme_evict(&host, 1000) == 400);
+	CHECK(tme_evict(&host, 1000) == 0);
+	CHECK(tme_evictable(&host) == 0);
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, 0, 0, i, i, SAME));
+	port_stop = stop_always;
+	CHECK(tme_evict(&host, 100) == 32);
+	port_stop = NULL;
+	teardown();
+}
+
+static void compress_toggled(void)
+{
+	struct tme_stats st;
+	u64 i, raw = 0;
+
+	setup();
+	for (i = 0; i < 3000; i++) {
+		tme_client_set_compress(&A, i & 1);
+		raw += i % 3 == NOISE || (i % 3 == TEXT && !(i & 1));
+		CHECK(!put(&A, 1, i % 7, i, i, i % 3));
+	}
+	st = stats(&A);
+	CHECK(st.raw_pages == raw);
+	CHECK(st.lz4_pages == 500);
+	CHECK(st.slot_frames > 0 && st.slot_frames < 500 / 2);
+	CHECK(st.pers_pages == 3000);
+	for (i = 0; i < 3000; i++)
+		CHECK(!get(&A, 1, i % 7, i, i, i % 3));
+	/* a slot allocator full of gaps is counted as what it takes */
+	for (i = 0; i < 3000; i++)
+		if (i % 8 != 7)
+			CHECK(!flush(&A, 1, i % 7, i));
+	CHECK(stats(&A).lz4_pages == 125);
+	CHECK(stats(&A).slot_frames * 4 > st.slot_frames);
+	for (i = 7; i < 3000; i += 8)
+		CHECK(!flush(&A, 1, i % 7, i));
+	CHECK(stats(&A).slot_frames == 0);
+	teardown();
+}
+
+static void corruption_is_no_hit(void)
+{
+	setup();
+	tme_client_set_compress(&A, true);
+	CHECK(!put(&A, 0, 1, 1, 1, TEXT));
+	CHECK(!put(&A, 1, 1, 1, 1, TEXT));
+	port_corrupt = true;
+	CHECK(get(&A, 0, 1, 1, 1, TEXT) == -EIO);
+	CHECK(get(&A, 0, 1, 1, 1, TEXT) == -ENOENT);
+	CHECK(get(&A, 1, 1, 1, 1, TEXT) == -EIO);
+	port_corrupt = false;
+	CHECK(port_warnings == 2);
+	port_warnings = 0;
+	CHECK(!get(&A, 1, 1, 1, 1, TEXT));
+	teardown();
+}
+
+/*
+ * The model: an array of what was put where.  A persistent page is what the
+ * model says; an ephemeral one is that or, once something may have been
+ * evicted, not there.
+ */
+#define M_CLIENTS	3
+#define M_POOLS		4
+#define M_OIDS		12
+#define M_IDX		8
+
+static const u32 m_index[M_IDX] = {
+	0, 1, 63, 64, 4096, 0x40000, 0x80000000, 0xffffffff,
+};
+
+struct model_page {
+	u64 seed;		/* 0: not there */
+	enum kind kind;
+};
+
+static struct model {
+	int live[M_CLIENTS][M_POOLS];	/* 0: no, 1: ephemeral, 2: persistent */
+	struct model_page page[M_CLIENTS][M_POOLS][M_OIDS][M_IDX];
+} m;
+
+static void model_drop(int c, int p)
+{
+	memset(m.page[c][p], 0, sizeof(m.page[c][p]));
+}
+
+static void model_check_page(struct tme_client *client, int c, int p, int o,
+			     int i, bool exact)
+{
+	struct model_page *page = &m.page[c][p][o][i];
+	int err = get(client, p, o, m_index[i], page->seed, page->kind);
+
+	if (!m.live[c][p])
+		CHECK(err == -EINVAL);
+	else if (!page->seed)
+		CHECK(err == -ENOENT);
+	else if (m.live[c][p] == 2 || exact)
+		CHECK(!err);
+	else
+		CHECK(!err || err == -ENOENT);
+	if (m.live[c][p] == 1)
+		page->seed = 0;
+}
+
+static void model_check_counts(struct tme_client *client, int c, bool exact)
+{
+	struct tme_stats st = stats(client);
+	u64 n[3] = { 0 };
+	int p, o, i;
+
+	for (p = 0; p < M_POOLS; p++)
+		for (o = 0; o < M_OIDS; o++)
+			for (i = 0; i < M_IDX; i++)
+				n[m.live[c][p]] += !!m.page[c][p][o][i].seed;
+	CHECK(n[0] == 0);
+	CHECK(exact ? st.eph_pages == n[1] : st.eph_pages <= n[1]);
+	CHECK(st.pers_pages == n[2]);
+}
+
+static void model_run(u64 seed, int ops, bool limits, bool fails)
+{
+	static struct tme_client client[M_CLIENTS];
+	bool exact = !limits && !fails;
+	u64 failed = 0, hits = 0;
+	int n, c, p, o, i, err;
+
+	rnd_state = seed;
+	memset(&m, 0, sizeof(m));
+	CHECK(!tme_host_init(&host));
+	for (c = 0; c < M_CLIENTS; c++)
+		CHECK(!tme_client_init(&host, &client[c]));
+	port_fail_every = fails ? 23 : 0;
+
+	for (n = 1; n <= ops && !failures; n++) {
+		u64 r = rnd();
+		struct model_page *page;
+
+		c = r % M_CLIENTS;
+		p = (r >> 8) % M_POOLS;
+		o = (r >> 16) % M_OIDS;
+		i = (r >> 24) % M_IDX;
+		page = &m.page[c][p][o][i];
+		switch ((r >> 32) % 64) {
+		case 0 ... 31:
+			page->seed = n;
+			page->kind = (r >> 40) % KINDS;
+			err = put(&client[c], p, o, m_index[i], n, page->kind);
+			if (!m.live[c][p])
+				CHECK(err == -EINVAL);
+			else if (exact)
+				CHECK(!err);
+			if (err) {
+				page->seed = 0;
+				failed++;
+			}
+			break;
+		case 32 ... 45:
+			hits += page->seed && m.live[c][p];
+			model_check_page(&client[c], c, p, o, i, exact);
+			break;
+		case 46 ... 53:
+			err = flush(&client[c], p, o, m_index[i]);
+			if (!m.live[c][p])
+				CHECK(err == -EINVAL);
+			else if (!page->seed)
+				CHECK(err == -ENOENT);
+			else if (m.live[c][p] == 2 || exact)
+				CHECK(!err);
+			page->seed = 0;
+			break;
+		case 54 ... 55:
+			err = flush_object(&client[c], p, o);
+			CHECK(err == -EINVAL || err == -ENOENT || !err);
+			memset(m.page[c][p][o], 0, sizeof(m.page[c][p][o]));
+			break;
+		case 56:
+			if ((r >> 40) % 8)
+				break;
+			if (m.live[c][p]) {
+				destroy_pool(&client[c], p);
+				m.live[c][p] = 0;
+				model_drop(c, p);
+			}
+			break;
+		case 57 ... 58:
+			/* the lowest free id, if there is one of the model's */
+			for (p = 0; p < M_POOLS && m.live[c][p]; p++)
+				;
+			if (p == M_POOLS)
+				break;
+			i = (r >> 40) & 1;
+			err = tme_new_pool(&client[c], i);
+			CHECK(err == p || (!exact && (err == -ENOMEM ||
+						      err == -EDQUOT)));
+			if (err >= 0)
+				m.live[c][p] = 1 + i;
+			break;
+		case 59:
+			tme_client_set_compress(&client[c], (r >> 40) & 1);
+			break;
+		case 60:
+			if (limits)
+				tme_client_set_cap(&client[c], (r >> 40) & 1 ?
+						   ULONG_MAX :
+						   20 + (r >> 48) % 256);
+			break;
+		case 61:
+			if (limits)
+				tme_host_set_limit(&host, (r >> 40) & 1 ?
+						   ULONG_MAX :
+						   100 + (r >> 48) % 512);
+			break;
+		case 62:
+			if (limits)
+				tme_evict(&host, (r >> 40) % 16);
+			break;
+		case 63:
+			model_check_counts(&client[c], c, exact);
+			break;
+		}
+	}
+	port_fail_every = 0;
+	for (c = 0; c < M_CLIENTS; c++) {
+		model_check_counts(&client[c], c, exact);
+		for (p = 0; p < M_POOLS; p++)
+			for (o = 0; o < M_OIDS; o++)
+				for (i = 0; i < M_IDX; i++)
+					model_check_page(&client[c], c, p, o, i,
+							 exact);
+		CHECK(stats(&client[c]).eph_pages == 0);
+		destroy(&client[c]);
+	}
+	tme_host_destroy(&host);
+	CHECK(hits > 1000 && (failed > 1000 || exact));
+	CHECK(port_allocated == 0);
+}
+
+static void model_exact(void)
+{
+	u64 seed;
+
+	for (seed = 1; seed <= 8 && !failures; seed++)
+		model_run(seed, 40000, false, false);
+}
+
+static void model_limits(void)
+{
+	u64 seed;
+
+	for (seed = 101; seed <= 108 && !failures; seed++)
+		model_run(seed, 40000, true, false);
+}
+
+static void model_no_memory(void)
+{
+	u64 seed;
+
+	for (seed = 201; seed <= 208 && !failures; seed++)
+		model_run(seed, 40000, true, true);
+}
+
+/*
+ * Threads: four workers on two clients, and one thread each that evicts, that
+ * makes and destroys pools, and that reads the numbers.  A page holds its
+ * handle and a number of the put, from which all its bytes follow.
+ */
+#define T_WORKERS	4
+#define T_OPS		60000
+#define T_OIDS		24
+
+static struct tme_client t_client[2];
+static int t_running;
+
+static u64 t_seed(int c, int p, int o, u32 idx, u32 n)
+{
+	return (u64)c << 60 | (u64)p << 56 | (u64)o << 48 |
+	       (u64)(idx & 0xff) << 40 | n;
+}
+
+/* Does the page hold some put to this handle? w[0] follows from the seed */
+static bool t_is(const page_t *page, int c, int p, int o, u32 idx, u32 max)
+{
+	u32 n;
+
+	/* the number of the put is not stored in the clear: recompute it */
+	for (n = 0; n < max; n++) {
+		u64 x = t_seed(c, p, o, idx, n) * 0x9e3779b97f4a7c15ull + 1;
+		enum kind kind = n % KINDS;
+
+		if (kind != SAME) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+		}
+		if (x == page->w[0])
+			return is(page, t_seed(c, p, o, idx, n), kind);
+	}
+	return false;
+}
+
+static void *t_worker(void *arg)
+{
+	int id = (long)arg, n;
+	u64 x = id * 77777 + 1, hits = 0;
+	/* handles of persistent pages that only this thread uses */
+	int mine[2][8] = { { 0 } };
+
+	for (n = 1; n <= T_OPS; n++) {
+		int c, o, p, kind;
+		u32 idx, k;
+		u64 oid[3];
+		page_t page;
+		int err;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		c = x & 1;
+		o = (x >> 8) % T_OIDS;
+		idx = (x >> 16) % 8;
+		k = (x >> 24) % 9;		/* which of nine contents */
+		kind = k % KINDS;
+		p = (x >> 32) % 8 ? (x >> 40) & 1 : 2;
+		if (p == 1)
+			o = 100 + id;		/* mine alone */
+		oid[0] = o;
+		oid[1] = 0;
+		oid[2] = ~(u64)o;
+		switch ((x >> 48) % 8) {
+		case 0 ... 3:
+			err = put(&t_client[c], p, o, idx,
+				  t_seed(c, p, o, idx, k), kind);
+			CHECK(!err || err == -ENOMEM || err == -EDQUOT ||
+			      (p == 2 && err == -EINVAL));
+			if (p == 1)
+				mine[c][idx] = err ? 0 : k + 1;
+			break;
+		case 4 ... 5:
+			err = tme_get(&t_client[c], p, oid, idx, &page);
+			if (!err) {
+				CHECK(t_is(&page, c, p, o, idx, 9));
+				hits++;
+			} else {
+				CHECK(err == -ENOENT ||
+				      (p == 2 && err == -EINVAL));
+			}
+			if (p == 1) {
+				k = mine[c][idx] - 1;
+				CHECK(!err == !!mine[c][idx]);
+				CHECK(err || is(&page, t_seed(c, p, o, idx, k),
+						k % KINDS));
+			}
+			break;
+		case 6:
+			err = tme_flush_page(&t_client[c], p, oid, idx);
+			if (p == 1) {
+				CHECK(!err == !!mine[c][idx]);
+				mine[c][idx] = 0;
+			}
+			break;
+		case 7:
+			if ((x >> 52) % 8)
+				break;
+			err = tme_flush_object(&t_client[c], p, oid);
+			CHECK(err != -EAGAIN || p == 2);
+			if (p == 1)
+				memset(mine[c], 0, sizeof(mine[c]));
+			break;
+		}
+	}
+	CHECK(hits > 1000);
+	__atomic_sub_fetch(&t_running, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void *t_evictor(void *arg)
+{
+	while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE)) {
+		tme_evict(&host, 5);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void *t_pools(void *arg)
+{
+	int c, n, err;
+
+	for (n = 0; __atomic_load_n(&t_running, __ATOMIC_ACQUIRE); n++) {
+		c = n & 1;
+		while ((err = tme_destroy_pool(&t_client[c], 2)) == -EAGAIN)
+			;
+		CHECK(!err);
+		while ((err = tme_new_pool(&t_client[c], n >> 1 & 1)) < 0)
+			CHECK(err == -ENOMEM || err == -EDQUOT);
+		CHECK(err == 2);
+		tme_client_set_compress(&t_client[c], n >> 2 & 1);
+		sched_yield();
+	}
+	CHECK(n > 10);
+	return NULL;
+}
+
+static void *t_stats(void *arg)
+{
+	struct tme_stats st;
+	u64 n = 0;
+
+	while (__atomic_load_n(&t_running, __ATOMIC_ACQUIRE)) {
+		tme_client_stats(&t_client[n++ & 1], &st);
+		/* each may be about to find that it has to evict */
+		CHECK(st.used_bytes <= (320 + 8 * T_WORKERS) * PAGE_SIZE);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void threads(void)
+{
+	pthread_t worker[T_WORKERS], evictor, pools, reader;
+	int evicting = 1, c, p;
+	u64 evicted = 0;
+	long i;
+
+	CHECK(!tme_host_init(&host));
+	tme_host_set_limit(&host, 320);
+	for (c = 0; c < 2; c++) {
+		CHECK(!tme_client_init(&host, &t_client[c]));
+		tme_client_set_cap(&t_client[c], c ? 128 : ULONG_MAX);
+		for (p = 0; p < 3; p++)
+			CHECK(tme_new_pool(&t_client[c], p & 1) == p);
+	}
+	t_running = T_WORKERS;
+	for (i = 0; i < T_WORKERS; i++)
+		pthread_create(&worker[i], NULL, t_worker, (void *)i);
+	pthread_create(&pools, NULL, t_pools, NULL);
+	pthread_create(&reader, NULL, t_stats, NULL);
+	pthread_create(&evictor, NULL, t_evictor, &evicting);
+	for (i = 0; i < T_WORKERS; i++)
+		pthread_join(worker[i], NULL);
+	pthread_join(pools, NULL);
+	pthread_join(reader, NULL);
+
+	/* the evictor still runs while its victims are destroyed */
+	for (c = 0; c < 2; c++) {
+		struct tme_stats st;
+
+		for (i = 0; i < 200; i++)
+			put(&t_client[c], 0, i, 0, i, NOISE);
+		tme_client_stats(&t_client[c], &st);
+		evicted += st.evicted;
+		destroy(&t_client[c]);
+	}
+	__atomic_store_n(&evicting, 0, __ATOMIC_RELEASE);
+	pthread_join(evictor, NULL);
+	CHECK(evicted > 1000);
+	tme_host_destroy(&host);
+}
+
+/* Clients come and go while others evict from them */
+static void *t_client_life(void *arg)
+{
+	struct tme_client *client = malloc(sizeof(*client));
+	int n, i, err;
+
+	for (n = 0; n < 100; n++) {
+		CHECK(!tme_client_init(&host, client));
+		while ((err = tme_new_pool(client, 0)) == -ENOMEM)
+			sched_yield();
+		CHECK(!err);
+		for (i = 0; i < 300; i++)
+			CHECK(put(client, 0, i & 7, i, i, NOISE) != -EINVAL);
+		destroy(client);
+		/* whoever touches it now is found out */
+		memset(client, 0x5a, sizeof(*client));
+	}
+	free(client);
+	__atomic_sub_fetch(&t_running, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void clients_come_and_go(void)
+{
+	pthread_t thread[3], evictor;
+	int evicting = 1;
+	long i;
+
+	CHECK(!tme_host_init(&host));
+	tme_host_set_limit(&host, 512);
+	for (i = 0; i < 3; i++)
+		pthread_create(&thread[i], NULL, t_client_life, (void *)i);
+	pthread_create(&evictor, NULL, t_evictor, &evicting);
+	for (i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	__atomic_store_n(&evicting, 0, __ATOMIC_RELEASE);
+	pthread_join(evictor, NULL);
+	tme_host_destroy(&host);
+}
+
+#define T(func) { #func, func }
+static const struct {
+	const char *name;
+	void (*func)(void);
+} tests[] = {
+	T(put_get_flush),
+	T(almost_same_filled),
+	T(index_extremes),
+	T(metadata_per_page),
+	T(hash_growth),
+	T(hash_collisions),
+	T(failed_put_removes_old),
+	T(failed_init),
+	T(pool_ids),
+	T(bounded_calls),
+	T(dying_pool),
+	T(cap_is_hard),
+	T(cap_counts_metadata),
+	T(evicts_the_right_client),
+	T(evict_order),
+	T(compress_toggled),
+	T(corruption_is_no_hit),
+	T(model_exact),
+	T(model_limits),
+	T(model_no_memory),
+	T(threads),
+	T(clients_come_and_go),
+};
+
+/* test [NAME...]: all tests, or those that are named */
+int main(int argc, char **argv)
+{
+	const int n = sizeof(tests) / sizeof(*tests);
+	int i, j, bad = 0, nr = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..%d\n", argc > 1 ? argc - 1 : n);
+	for (i = 0; i < n; i++) {
+		for (j = 1; j < argc && strcmp(argv[j], tests[i].name); j++)
+			;
+		if (argc > 1 && j == argc)
+			continue;
+		failures = 0;
+		rnd_state = 12345;
+		tests[i].func();
+		CHECK(port_allocated == 0);
+		CHECK(port_warnings == 0);
+		printf("%s %d - %s (%s)\n", failures ? "not ok" : "ok", ++nr,
+		       tests[i].name, SANITIZER);
+		bad += !!failures;
+		port_allocated = 0;
+		port_warnings = 0;
+	}
+	if (argc > 1 && nr != argc - 1) {
+		printf("Bail out! no such test\n");
+		return 2;
+	}
+	return !!bad;
+}
