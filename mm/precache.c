@@ -84,8 +84,9 @@
  *   has had a write error, leaves nothing behind.
  *
  * When the inode is back its bit is clear.  A filter in the super block, one bit
- * for each of many inodes, says whether there may be something from earlier; it
- * is only ever added to, which costs needless calls but no more.
+ * for each of many inodes, says whether there may be something from earlier.  It
+ * is emptied with each new epoch; that it is otherwise only added to costs
+ * needless calls but no more.
  *
  *
  *	Whole file systems
@@ -107,6 +108,7 @@
 
 #define pr_fmt(fmt) "precache: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/dax.h>
 #include <linux/fs.h>
 #include <linux/hash.h>
@@ -492,6 +494,8 @@ void precache_drop_begin(struct super_block *sb)
 	atomic_inc(&fs->draining);
 	smp_mb__after_atomic();	/* pairs with the one in __precache_evict() */
 	atomic_long_inc(&fs->epoch);
+	/* Nothing from earlier can be found; a put is later than drop_end() */
+	bitmap_zero(fs->filter, 1 << PRECACHE_FILTER_BITS);
 }
 
 /**

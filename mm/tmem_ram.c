@@ -26,6 +26,7 @@
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
+#include <linux/swap.h>
 #include <linux/tmem.h>
 #include "../lib/tmem/engine.h"
 
@@ -79,6 +80,7 @@ static int compress_set(const char *val, const struct kernel_param *kp)
 }
 
 static const struct kernel_param_ops compress_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
 	.set = compress_set,
 	.get = param_get_bool,
 };
@@ -184,27 +186,26 @@ static const struct tmem_ops tmem_ram_ops = {
 
 /*
  * A compressed page is as expensive to read again as any, but gives back only a
- * part of a page.  So count the frames that the ephemeral pages take: the
- * better they compress, the longer they stay.
+ * part of a page.  So count the frames that the ephemeral pages take, not the
+ * pages: the better they compress, the longer they stay.
  */
 static unsigned long tmem_ram_count(struct shrinker *shrinker,
 				    struct shrink_control *sc)
 {
-	unsigned long pages = tme_evictable(&tmem_ram_host);
-	struct tme_stats stats;
-
-	if (!pages)
-		return SHRINK_EMPTY;
-	tme_client_stats(&tmem_ram_client, &stats);
-	return min(pages, mult_frac((unsigned long)stats.used_bytes, pages,
-				    (pages + (unsigned long)stats.pers_pages) *
-				    PAGE_SIZE));
+	return tme_client_ephemeral_frames(&tmem_ram_client) ?: SHRINK_EMPTY;
 }
 
 static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 				   struct shrink_control *sc)
 {
-	return tme_evict(&tmem_ram_host, sc->nr_to_scan) ?: SHRINK_STOP;
+	unsigned long before = tme_client_ephemeral_frames(&tmem_ram_client);
+	unsigned long done = tme_evict(&tmem_ram_host, sc->nr_to_scan);
+	unsigned long after = tme_client_ephemeral_frames(&tmem_ram_client);
+
+	/* Tell reclaim, which counts only slab by itself, or it goes on */
+	if (after < before)
+		mm_account_reclaimed_pages(before - after);
+	return done ?: SHRINK_STOP;
 }
 
 static int __init tmem_ram_init(void)

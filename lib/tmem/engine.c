@@ -72,7 +72,11 @@
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
 #define TME_CHUNK		(16 * PAGE_SIZE) /* step of the host's total */
-#define TME_PUT_EVICTS		16		/* evictions for one put */
+/*
+ * Evictions for one put.  It is about one on the average.  But slots come in
+ * sizes, and it can take many pages until one of another size gets room.
+ */
+#define TME_PUT_EVICTS		64
 #define TME_EVICT_SKIPS		8		/* busy shards passed over */
 #define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */
 /* Room for the objects and nodes of a put: 15 nodes for two far indices, ... */
@@ -95,7 +99,8 @@ struct tme_page {
 	struct tme_object *object;
 	unsigned long data;		/* by @len: word, slot or frame */
 	u32 index;
-	u32 len;			/* 0: one word; PAGE_SIZE: raw; lz4 */
+	u32 pers : 1;			/* which of client->slots */
+	u32 len : 31;			/* 0: one word; PAGE_SIZE: raw; lz4 */
 };
 
 struct tme_shard {
@@ -133,7 +138,8 @@ static void tme_charge(struct tme_client *client, long bytes)
 /* Count what the slot allocator has grown or shrunk by */
 static void tme_charge_slots(struct tme_client *client)
 {
-	long now = port_slots_frames(client->slots);
+	long now = port_slots_frames(client->slots[0]) +
+		   port_slots_frames(client->slots[1]);
 
 	if (now != READ_ONCE(client->slot_frames)) {
 		now -= xchg(&client->slot_frames, now);
@@ -365,7 +371,8 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 
 	len = port_compress(scratch, src, TME_COMPRESSED_MAX);
 	if (len) {
-		*slot = port_slot_alloc(client->slots, scratch->buf, len, pers);
+		*slot = port_slot_alloc(client->slots[pers], scratch->buf, len,
+					pers);
 		if (!*slot)
 			len = -ENOMEM;
 	}
@@ -381,7 +388,7 @@ static void tme_page_free(struct tme_client *client, struct tme_page *page)
 		port_frame_free(page->data);
 		bytes += PAGE_SIZE;
 	} else if (page->len) {
-		port_slot_free(client->slots, page->data);
+		port_slot_free(client->slots[page->pers], page->data);
 		tme_charge_slots(client);
 	}
 	port_cache_free(PORT_PAGE, page);
@@ -410,9 +417,9 @@ static int tme_page_read(struct tme_client *client, const struct tme_page *page,
 		memcpy(dst, src, PAGE_SIZE);
 		port_frame_unmap(src);
 	} else if (page->len) {
-		src = port_slot_map(client->slots, page->data);
+		src = port_slot_map(client->slots[page->pers], page->data);
 		len = port_decompress(src, page->len, dst);
-		port_slot_unmap(client->slots, page->data);
+		port_slot_unmap(client->slots[page->pers], page->data);
 		if (WARN_ON_ONCE(len != PAGE_SIZE))
 			return -EIO;
 	} else {
@@ -450,6 +457,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		}
 	}
 	page->len = len;
+	page->pers = pers;
 
 	tme_charge(client, bytes);
 	err = tme_make_room(client);
@@ -485,10 +493,12 @@ static void tme_page_count(struct tme_shard *shard, struct tme_page *page,
 {
 	struct tme_stats *stats = &shard->stats;
 
-	if (tme_shard_ephemeral(shard))
+	if (tme_shard_ephemeral(shard)) {
 		stats->eph_pages += n;
-	else
+	} else {
 		stats->pers_pages += n;
+		atomic_long_add(n, &shard->pool->client->pers_pages);
+	}
 	if (page->len == PAGE_SIZE)
 		stats->raw_pages += n;
 	else if (page->len)
@@ -1127,9 +1137,14 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 	int id;
 
 	memset(client, 0, sizeof(*client));
-	client->slots = port_slots_create();
-	if (!client->slots)
+	client->slots[0] = port_slots_create();
+	if (!client->slots[0])
 		return -ENOMEM;
+	client->slots[1] = port_slots_create();
+	if (!client->slots[1]) {
+		port_slots_destroy(client->slots[0]);
+		return -ENOMEM;
+	}
 	client->host = host;
 	client->cap = ULONG_MAX;
 	for (id = 0; id < TME_MAX_POOLS; id++)
@@ -1184,7 +1199,8 @@ int tme_client_destroy(struct tme_client *client)
 	}
 	tme_charge_slots(client);
 	WARN_ON_ONCE(atomic_long_read(&client->used));
-	port_slots_destroy(client->slots);
+	port_slots_destroy(client->slots[0]);
+	port_slots_destroy(client->slots[1]);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(tme_client_destroy);
@@ -1244,6 +1260,23 @@ void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 	stats->used_bytes = atomic_long_read(&client->used);
 }
 EXPORT_SYMBOL_GPL(tme_client_stats);
+
+/**
+ * tme_client_ephemeral_frames() - what eviction could give back
+ * @client: the client
+ *
+ * Return: the ephemeral pages' part of the memory that @client takes, in frames.
+ */
+unsigned long tme_client_ephemeral_frames(struct tme_client *client)
+{
+	u64 frames = atomic_long_read(&client->used) / PAGE_SIZE;
+	unsigned long eph = READ_ONCE(client->eph_pages);
+
+	if (!eph)
+		return 0;
+	return frames * eph / (eph + atomic_long_read(&client->pers_pages));
+}
+EXPORT_SYMBOL_GPL(tme_client_ephemeral_frames);
 
 /**
  * tme_host_init() - start the engine of a machine

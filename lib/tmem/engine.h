@@ -82,10 +82,12 @@ struct tme_pool {
  * @evictors: how many others are about to evict from this client
  * @lock: protects the states of the pools
  * @pool: the pools
- * @slots: allocator of compressed slots
+ * @slots: allocators of compressed slots, of ephemeral and of persistent pages:
+ *	a slot that stays must not hold on to the memory of those that go
  * @compress: compress new pages?
  * @cap: frames it may take
  * @used: bytes it takes
+ * @pers_pages: number of pages in persistent pools
  * @slot_frames: of these, frames of @slots, as last counted
  * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
  * @lru: ephemeral pages, the next to be evicted first
@@ -97,11 +99,12 @@ struct tme_client {
 	atomic_long_t evictors;
 	spinlock_t lock;	/* of the states in @pool */
 	struct tme_pool pool[TME_MAX_POOLS];
-	struct port_slots *slots;
+	struct port_slots *slots[2];
 	bool compress;
 	unsigned long cap;
 
 	atomic_long_t used ____cacheline_aligned;
+	atomic_long_t pers_pages;
 	long slot_frames;
 
 	spinlock_t lru_lock ____cacheline_aligned;
@@ -118,6 +121,7 @@ int tme_client_destroy(struct tme_client *client);
 void tme_client_set_cap(struct tme_client *client, unsigned long frames);
 void tme_client_set_compress(struct tme_client *client, bool on);
 void tme_client_stats(struct tme_client *client, struct tme_stats *stats);
+unsigned long tme_client_ephemeral_frames(struct tme_client *client);
 
 int tme_new_pool(struct tme_client *client, u32 flags);
 int tme_destroy_pool(struct tme_client *client, u32 pool);
