@@ -15,11 +15,12 @@
 
 #define PAGE 4096
 
+/* LZ4 makes a third of these, as it does of many a real heap */
 struct record {
-	uint64_t next;		/* like a pointer: the upper half hardly varies */
-	uint32_t key;		/* random */
-	uint32_t count;		/* small */
-	char name[16];
+	uint64_t next, previous;	/* like pointers to neighbours */
+	uint32_t key;			/* random */
+	uint32_t count;			/* small */
+	char name[40];			/* short */
 };
 
 static void fill(struct record *record, size_t page)
@@ -30,9 +31,10 @@ static void fill(struct record *record, size_t page)
 	memset(record, 0, PAGE);
 	for (i = 0; i < PAGE / sizeof(*record); i++, record++) {
 		random = random * 1664525 + 1013904223;
+		record->next = 0x55d0c0000000 + page * PAGE + (random >> 20);
+		record->previous = record->next - (random >> 8 & 0xfff);
 		record->key = random;
 		record->count = random >> 28;
-		record->next = 0x55d0c0000000 + (random >> 4 & ~31u);
 		memcpy(record->name, "item-", 5);
 		record->name[5] = 'a' + page % 26;
 		record->name[6] = 'a' + i % 26;
