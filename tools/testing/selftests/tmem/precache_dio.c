@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * precache and direct I/O: data that goes to the disk beside the page cache
+ * must never be hidden by a page in tmem.
+ *
+ * What happens during a direct write is made visible by a device whose writes
+ * take long and whose reads do not.  A test that was not quick enough tries
+ * again with a slower device.
+ */
+
+#include <linux/falloc.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "tmem_test.h"
+
+/*
+ * A direct write of whatever size flushes the range, also when no page of it
+ * is cached.  Hook: invalidate_inode_pages2_range().
+ */
+static void dio_write_flushes_precache(void)
+{
+	const size_t size = MIB + 80 * PAGE + 100;
+	static const struct { off_t off; size_t len; } writes[] = {
+		{ 0, PAGE }, { 8 * PAGE, 64 << 10 }, { 64 * PAGE, MIB },
+		{ MIB + 80 * PAGE, PAGE },	/* over the end of the file */
+		{ MIB + 79 * PAGE, 4 * PAGE },	/* and extending it by more */
+	};
+	const char *dir = fs_new(0);
+	off_t off, end;
+	size_t i, len;
+	int fd;
+
+	for (i = 0; i < sizeof(writes) / sizeof(*writes); i++) {
+		off = writes[i].off;
+		len = writes[i].len;
+		end = off + len;
+		fd = file_new(dir, "file", OLD, size);
+		to_tmem(fd);
+		file_write_direct(fd, NEW, off, len);
+		CHECK_OP(file_cached(fd), ==, 0);
+		file_verify(fd, NEW, off, len);
+		file_verify(fd, OLD, 0, off);
+		if (end < (off_t)size)
+			file_verify(fd, OLD, end, size - end);
+		close(fd);
+	}
+	/* What was not written still came from tmem */
+	CHECK_OP(since(PRECACHE_GET), >, 100);
+}
+
+/*
+ * Nor may the flush be forgotten where neither page nor shadow entry is left.
+ * Hook: the early exit in invalidate_inode_pages2_range().
+ */
+static void dio_write_to_empty_mapping_flushes_precache(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, 8 * PAGE);
+
+	to_tmem(fd);
+	forget_shadows(dir);
+	file_write_direct(fd, NEW, 2 * PAGE, PAGE);
+	file_verify(fd, NEW, 2 * PAGE, PAGE);
+	file_verify(fd, OLD, 0, 2 * PAGE);
+	CHECK_OP(since(PRECACHE_GET), >=, 2);
+}
+
+/*
+ * A page that is read and evicted during the write is flushed after it, also
+ * when by then no page is cached.  Hook: kiocb_invalidate_post_direct_write().
+ */
+static void dio_write_flushes_again_after_io(void)
+{
+	const size_t len = 8 * PAGE;
+	const char *dir = fs_new(0);
+	long res, puts;
+	bool slow;
+	int fd, ms;
+
+	for (ms = 1000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(0);
+		fd = file_new(dir, "file", OLD, len);
+		evict(fd);
+		fs_slow_writes(0, ms);
+		aio_write(fd, NEW, 0, len);
+		slow = file_is(fd, OLD, 0, len);
+		puts = counter(PRECACHE_PUT);
+		evict(fd);
+		puts = counter(PRECACHE_PUT) - puts;
+		slow = !aio_wait(&res) && slow;
+		CHECK_OP(res, ==, len);
+	}
+	fs_linear(0);
+	note("put during the write: %ld pages", puts);
+	CHECK_OP(puts, >=, len / PAGE);
+	file_verify(fd, NEW, 0, len);
+}
+
+/*
+ * The same for a write into unwritten extents, which until the end of the I/O
+ * read as zeros.  Hook: the order in iomap_dio_complete(), end_io before the
+ * invalidation.
+ */
+static void dio_write_to_unwritten_flushes_zeros(void)
+{
+	const size_t len = 8 * PAGE;
+	const char *dir = fs_new(0);
+	long res, puts;
+	bool slow;
+	int fd, ms;
+
+	for (ms = 1000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(0);
+		fd = file_new(dir, "file", OLD, len);
+		to_tmem(fd);
+		SYS(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, len));
+		SYS(fsync(fd));
+		file_verify(fd, 0, 0, len);
+		fs_slow_writes(0, ms);
+		aio_write(fd, NEW, 0, len);
+		slow = file_is(fd, 0, 0, len);
+		puts = counter(PRECACHE_PUT);
+		evict(fd);
+		puts = counter(PRECACHE_PUT) - puts;
+		slow = !aio_wait(&res) && slow;
+		CHECK_OP(res, ==, len);
+	}
+	fs_linear(0);
+	note("zeros put during the write: %ld pages", puts);
+	CHECK_OP(puts, >=, len / PAGE);
+	file_verify(fd, NEW, 0, len);
+}
+
+/*
+ * A write that fails in the middle has changed what is before.  Hook: the
+ * condition in iomap_dio_complete().
+ */
+static void dio_write_error_flushes_precache(void)
+{
+	const size_t len = 16 * PAGE, good = 8 * PAGE;
+	const long sectors = FS_SIZE / SECTOR;
+	const char *dir = fs_new(0);
+	long res, puts, at;
+	char *disk, *cached;
+	bool slow;
+	int fd, ms, direct;
+
+	for (ms = 1000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(0);
+		fd = file_new(dir, "file", OLD, len);
+		evict(fd);
+		at = fs_disk_offset(0, fd, 0) / SECTOR;
+		CHECK_OP(fs_disk_offset(0, fd, len - PAGE) / SECTOR, ==,
+			 at + (long)(len - PAGE) / SECTOR);
+		fs_table(0, "0 %ld linear %s 0\n"
+			 "%ld %ld delay %s %ld 0 %s %ld %d\n"
+			 "%ld %ld error\n"
+			 "%ld %ld linear %s %ld",
+			 at, disk_name(),
+			 at, good / SECTOR, disk_name(), at, disk_name(), at, ms,
+			 at + good / SECTOR, (len - good) / SECTOR,
+			 at + len / SECTOR, sectors - at - len / SECTOR,
+			 disk_name(), at + len / SECTOR);
+		aio_write(fd, NEW, 0, len);
+		/* Page by page, or else readahead would run into the error */
+		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+		slow = file_is(fd, OLD, 0, good);
+		puts = counter(PRECACHE_PUT);
+		evict(fd);
+		puts = counter(PRECACHE_PUT) - puts;
+		slow = !aio_wait(&res) && slow;
+		CHECK_OP(res, ==, -EIO);
+	}
+	note("put during the write that failed: %ld pages", puts);
+	CHECK_OP(puts, >=, good / PAGE);
+	fs_linear(0);
+
+	disk = buffer(len);
+	cached = buffer(len);
+	direct = file_direct(fd);
+	CHECK_OP(SYS(pread(fd, cached, len, 0)), ==, len);
+	CHECK_OP(SYS(pread(direct, disk, len, 0)), ==, len);
+	verify(disk, good, NEW, 0, "what the failed write did to the disk");
+	verify(cached, good, NEW, 0, "file");
+	CHECK(!memcmp(disk, cached, len), "file and disk differ");
+}
+
+/*
+ * While a direct write invalidates, a get is a miss: between the scan, which
+ * does not find the page, and the flush, tmem may hold the old one.  Hook: the
+ * gate in invalidate_inode_pages2_range().
+ *
+ * Page 0 is in tmem and not cached; all others are cached, so the scan takes
+ * long.  When it has removed page 1 it is beyond page 0: now read that.
+ */
+static void dio_write_gates_precache_get(void)
+{
+	const size_t len = 4 * MIB;
+	const char *dir = fs_new(0);
+	char *buf = buffer(len);
+	unsigned char vec;
+	long res, puts;
+	bool slow;
+	char *map;
+	int fd, ms;
+
+	use_all_cpus();
+	for (ms = 2000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(0);
+		fd = file_new(dir, "file", OLD, len);
+		evict(fd);
+		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+		fs_slow_writes(0, ms);
+		aio_write(fd, NEW, 0, len);
+		slow = file_is(fd, OLD, 0, PAGE);
+		puts = counter(PRECACHE_PUT);
+		evict(fd);
+		puts = counter(PRECACHE_PUT) - puts;
+		SYS(pread(fd, buf, len - PAGE, PAGE));
+		slow = slow && !aio_done();
+
+		map = (char *)SYS(mmap(NULL, len, PROT_READ, MAP_SHARED, fd,
+				       0));
+		do {
+			SYS(mincore(map + PAGE, PAGE, &vec));
+		} while (vec & 1 && !aio_done());
+		file_cache(fd);	/* from page 0 on */
+		SYS(munmap(map, len));
+		aio_wait(&res);
+		CHECK_OP(res, ==, len);
+	}
+	fs_linear(0);
+	note("put before the scan: %ld page", puts);
+	CHECK_OP(puts, >=, 1);
+	file_verify(fd, NEW, 0, len);
+}
+
+/*
+ * After the completion of an asynchronous write has been seen a read gets what
+ * was written, whatever readers and reclaim did meanwhile.  Hooks: all of the
+ * above.
+ */
+static void aio_write_is_seen_after_completion(void)
+{
+	const size_t pages = 64, len = pages * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", 3, len), round;
+	uint64_t seeds[64];
+	pid_t reader, reclaimer;
+	size_t i, first, nr;
+	char page[PAGE];
+	long res;
+
+	use_all_cpus();
+	for (i = 0; i < pages; i++)
+		seeds[i] = 3;
+	reader = SYS(fork());
+	if (!reader)
+		for (i = 0; ; i = (i * 5 + 1) % pages)
+			SYS(pread(fd, page, PAGE, i * PAGE));
+	reclaimer = SYS(fork());
+	if (!reclaimer)
+		for (;;)
+			cgroup_reclaim();
+
+	for (round = 0; round < 150; round++) {
+		first = random() % pages;
+		nr = 1 + random() % (pages - first);
+		aio_write(fd, 4 + round % 100, first * PAGE, nr * PAGE);
+		aio_wait(&res);
+		CHECK_OP(res, ==, nr * PAGE);
+		for (i = first; i < first + nr; i++)
+			seeds[i] = 4 + round % 100;
+		for (i = 0; i < pages; i++)
+			file_verify(fd, seeds[i], i * PAGE, PAGE);
+	}
+	kill(reader, SIGKILL);
+	kill(reclaimer, SIGKILL);
+	CHECK_OP(since(PRECACHE_PUT), >, 100);
+	CHECK_OP(since(PRECACHE_GET), >, 10);
+}
+
+/*
+ * A page that is only in tmem is overwritten, but half of the source cannot be
+ * read.  What then leaves the page cache may not be put, and the old page must
+ * go.  Hook: the flush in precache_evict() where a put is refused.
+ */
+static void short_copy_leaves_no_old_page(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, 4 * PAGE);
+	char *src = (char *)SYS(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	long held, half = PAGE / 2;
+
+	to_tmem(fd);
+	held = ephemeral();
+	fill(src + half, half, NEW, PAGE);
+	SYS(munmap(src + PAGE, PAGE));
+	CHECK_OP(pwrite(fd, src + half, PAGE, PAGE), ==, half);
+	CHECK_OP(since(PRECACHE_GET), ==, 0);
+
+	file_verify(fd, NEW, PAGE, half);
+	file_verify(fd, OLD, PAGE + half, half);
+	SYS(fsync(fd));
+	set(SYSFS "precache", "0");
+	evict(fd);
+	set(SYSFS "precache", "1");
+	note("pages in tmem: before %ld, after %ld", held, ephemeral());
+	CHECK_OP(ephemeral(), <, held);
+	file_verify(fd, NEW, PAGE, half);
+	file_verify(fd, OLD, PAGE + half, half);
+	file_verify(fd, OLD, 0, PAGE);
+}
+
+static const struct test tests[] = {
+	{ "dio_write_flushes_precache", dio_write_flushes_precache },
+	{ "dio_write_to_empty_mapping_flushes_precache",
+	  dio_write_to_empty_mapping_flushes_precache },
+	{ "dio_write_flushes_again_after_io", dio_write_flushes_again_after_io },
+	{ "dio_write_to_unwritten_flushes_zeros",
+	  dio_write_to_unwritten_flushes_zeros },
+	{ "dio_write_error_flushes_precache", dio_write_error_flushes_precache },
+	{ "dio_write_gates_precache_get", dio_write_gates_precache_get },
+	{ "aio_write_is_seen_after_completion",
+	  aio_write_is_seen_after_completion },
+	{ "short_copy_leaves_no_old_page", short_copy_leaves_no_old_page },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}

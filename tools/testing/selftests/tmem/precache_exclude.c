@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files that precache must not touch.  Each test has a file beside it, in the
+ * same file system, that precache does serve.
+ */
+
+#include <linux/fscrypt.h>
+#include <linux/fsverity.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+
+#include "tmem_test.h"
+
+#define LEN		(8 * PAGE)
+
+/* Evict and read back, twice: nothing may be put or got */
+static void check_excluded(int fd, uint64_t seed, size_t len)
+{
+	long puts = counter(PRECACHE_PUT), gets = counter(PRECACHE_GET);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		file_cache(fd);
+		CHECK_OP(file_cached(fd), >, 0);
+		evict(fd);
+		file_verify(fd, seed, 0, len);
+	}
+	CHECK_OP(counter(PRECACHE_PUT) - puts, ==, 0);
+	CHECK_OP(counter(PRECACHE_GET) - gets, ==, 0);
+}
+
+static void check_included(const char *dir)
+{
+	int fd = file_new(dir, "normal", OLD, LEN);
+	long gets = counter(PRECACHE_GET);
+
+	to_tmem(fd);
+	file_verify(fd, OLD, 0, LEN);
+	CHECK_OP(counter(PRECACHE_GET) - gets, >=, LEN / PAGE);
+	evict(fd);
+	close(fd);
+}
+
+/* Hook: ext4_read_inline_folio() */
+static void inline_data_is_never_put(void)
+{
+	const char *dir;
+	int fd;
+
+	fs_make(0, MKFS " -O inline_data");
+	dir = fs_mount(0, "");
+	check_included(dir);
+	fd = file_new(dir, "inline", OLD, 40);
+	set("/proc/sys/vm/drop_caches", DROP_PAGES);
+	check_excluded(fd, OLD, 40);
+	/* With a block of its own it is a file like others */
+	file_write(fd, OLD, 0, LEN);
+	SYS(fsync(fd));
+	evict(fd);
+	file_verify(fd, OLD, 0, LEN);
+}
+
+/*
+ * What is read in a verity file is verified, and that includes pages that were
+ * put before.  Hook: IS_VERITY in precache_refuses().
+ */
+static void verity_file_is_never_served(void)
+{
+	struct fsverity_enable_arg arg = {
+		.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
+		.block_size = PAGE,
+	};
+	const char *dir;
+	int fd;
+
+	fs_make(0, MKFS " -O verity");
+	dir = fs_mount(0, "");
+	check_included(dir);
+	fd = file_new(dir, "verity", OLD, LEN);
+	to_tmem(fd);
+	close(fd);
+	fd = SYS(open(FS(0) "/verity", O_RDONLY));
+	SYS(ioctl(fd, FS_IOC_ENABLE_VERITY, &arg));
+	file_verify(fd, OLD, 0, LEN);
+	check_excluded(fd, OLD, LEN);
+}
+
+/*
+ * The plain text of an encrypted file stays in this kernel.  Hook:
+ * IS_ENCRYPTED in precache_refuses().
+ */
+static void encrypted_file_is_never_put(void)
+{
+	struct {
+		struct fscrypt_add_key_arg arg;
+		uint8_t raw[64];
+	} key = {
+		.arg.key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER,
+		.arg.raw_size = sizeof(key.raw),
+	};
+	struct fscrypt_policy_v2 policy = {
+		.version = FSCRYPT_POLICY_V2,
+		.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS,
+		.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS,
+		.flags = FSCRYPT_POLICY_FLAGS_PAD_32,
+	};
+	const char *dir;
+	int fd, secret;
+
+	fs_make(0, MKFS " -O encrypt");
+	dir = fs_mount(0, "");
+	check_included(dir);
+	SYS(mkdir(FS(0) "/secret", 0700));
+	secret = SYS(open(FS(0) "/secret", O_RDONLY));
+	fill(key.raw, sizeof(key.raw), 3, 0);
+	SYS(ioctl(secret, FS_IOC_ADD_ENCRYPTION_KEY, &key));
+	memcpy(policy.master_key_identifier, key.arg.key_spec.u.identifier,
+	       sizeof(policy.master_key_identifier));
+	SYS(ioctl(secret, FS_IOC_SET_ENCRYPTION_POLICY, &policy));
+	fd = file_new(FS(0) "/secret", "file", OLD, LEN);
+	check_excluded(fd, OLD, LEN);
+}
+
+/*
+ * A swap file is written beneath the page cache.  After swapoff it reads as
+ * what the disk has, though its pages were in tmem before.  Hooks: IS_SWAPFILE
+ * in precache_refuses(), the flush in swapoff().
+ */
+static void swap_file_reads_as_on_disk(void)
+{
+	const size_t len = 4 * MIB;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "swap", OLD, len), direct;
+	char *mem, *disk = buffer(len), *cached = buffer(len);
+	long puts;
+
+	check_included(dir);
+	must_run("mkswap " FS(0) "/swap >/dev/null");
+	SYS(fsync(fd));
+	/* What mkswap has read is not this cgroup's to reclaim */
+	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	to_tmem(fd);
+
+	/* To the swap file, not to preswap */
+	set(SYSFS "preswap", "0");
+	SYS(swapon(FS(0) "/swap", 0));
+	mem = anon(2 * MIB);
+	fill(mem, 2 * MIB, NEW, 0);
+	swap_out(mem, 2 * MIB);
+	CHECK_OP(since(PSWPOUT), >=, 2 * MIB / PAGE);
+
+	/* What is read meanwhile is neither got nor put */
+	puts = counter(PRECACHE_PUT);
+	SYS(pread(fd, cached, PAGE, len - PAGE));
+	CHECK_OP(file_cached(fd), >, 0);
+	evict(fd);
+	CHECK_OP(counter(PRECACHE_PUT) - puts, ==, 0);
+
+	verify(mem, 2 * MIB, NEW, 0, "memory");
+	SYS(munmap(mem, 2 * MIB));
+	CHECK_OP(swap_off(FS(0) "/swap"), ==, 0);
+
+	direct = file_direct(fd);
+	CHECK_OP(SYS(pread(direct, disk, len, 0)), ==, len);
+	CHECK_OP(SYS(pread(fd, cached, len, 0)), ==, len);
+	CHECK(!memcmp(disk, cached, len), "file and disk differ");
+	fill(cached, len, OLD, 0);
+	CHECK(memcmp(disk, cached, len), "nothing was swapped to the file");
+}
+
+static const struct test tests[] = {
+	{ "inline_data_is_never_put", inline_data_is_never_put },
+	{ "verity_file_is_never_served", verity_file_is_never_served },
+	{ "encrypted_file_is_never_put", encrypted_file_is_never_put },
+	{ "swap_file_reads_as_on_disk", swap_file_reads_as_on_disk },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}

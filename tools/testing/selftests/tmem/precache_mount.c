@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+/* precache and whole file systems: pools, epochs, and who may opt in */
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "tmem_test.h"
+
+#define LEN		(8 * PAGE)
+#define MANY		20	/* file systems; there are 16 pools */
+
+/* Change the disk beneath the file system */
+static void write_beneath(int n, int fd)
+{
+	int raw = disk(O_RDWR | O_DIRECT);
+	char *page = buffer(PAGE);
+	off_t off;
+
+	for (off = 0; off < LEN; off += PAGE) {
+		fill(page, PAGE, NEW, off);
+		CHECK_OP(SYS(pwrite(raw, page, PAGE,
+				    fs_disk_offset(n, fd, off))), ==, PAGE);
+	}
+	free(page);
+	close(raw);
+}
+
+/* A file in tmem, with other data on the disk by now */
+static int outdated_file(const char *dir)
+{
+	int fd = file_new(dir, "file", OLD, LEN);
+
+	to_tmem(fd);
+	write_beneath(0, fd);
+	/* As from the page cache, old data may be seen; it proves a hit */
+	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+	file_verify(fd, OLD, 0, PAGE);
+	CHECK_OP(since(PRECACHE_GET), >=, 1);
+	return fd;
+}
+
+/*
+ * After drop_caches all is read from the disk.  Hook: drop_pagecache_sb().
+ */
+static void drop_caches_drops_precache(void)
+{
+	int fd = outdated_file(fs_new(0));
+
+	set("/proc/sys/vm/drop_caches", DROP_PAGES);
+	file_verify(fd, NEW, 0, LEN);
+	/* And precache goes on */
+	to_tmem(fd);
+	file_verify(fd, NEW, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, LEN / PAGE);
+}
+
+/*
+ * POSIX_FADV_DONTNEED drops what is in the page cache, without putting it, and
+ * what is not.  Hooks: mapping_try_invalidate(), remove_mapping().
+ */
+static void fadvise_drops_precache(void)
+{
+	int fd = outdated_file(fs_new(0));
+	long puts = counter(PRECACHE_PUT);
+
+	/* One page is in the page cache, seven are in tmem */
+	CHECK_OP(file_cached(fd), ==, 1);
+	SYS(posix_fadvise(fd, 0, LEN, POSIX_FADV_DONTNEED));
+	CHECK_OP(file_cached(fd), ==, 0);
+	CHECK_OP(counter(PRECACHE_PUT) - puts, ==, 0);
+	file_verify(fd, NEW, 0, LEN);
+}
+
+/*
+ * Whoever remounts may have repaired the file system while it was read-only.
+ * Hook: reconfigure_super().
+ */
+static void remount_drops_precache(void)
+{
+	int fd = outdated_file(fs_new(0)), ro;
+	char *page = buffer(PAGE);
+
+	close(fd);
+	SYS(mount(NULL, FS(0), NULL, MS_REMOUNT | MS_RDONLY, NULL));
+	ro = SYS(open(FS(0) "/file", O_RDONLY));
+	SYS(pread(ro, page, PAGE, PAGE));
+	verify(page, PAGE, NEW, PAGE, "read-only");
+	to_tmem(ro);
+	close(ro);
+	SYS(mount(NULL, FS(0), NULL, MS_REMOUNT, NULL));
+	fd = SYS(open(FS(0) "/file", O_RDWR));
+	to_tmem(fd);
+	file_verify(fd, NEW, PAGE, LEN - PAGE);
+}
+
+/* Does this file system use precache? */
+static bool accelerated(int fd)
+{
+	long puts = counter(PRECACHE_PUT);
+
+	file_cache(fd);
+	evict(fd);
+	puts = counter(PRECACHE_PUT) - puts;
+	CHECK(!puts || puts >= LEN / PAGE, "only %ld pages were put", puts);
+	return puts;
+}
+
+/*
+ * One pool per file system, however often it is remounted, and none for a
+ * mount that fails.  Hook: precache_init_fs(), at the end of fill_super.
+ */
+static void remount_and_failed_mount_leak_no_pool(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, LEN), i;
+
+	close(fd);
+	for (i = 0; i < 100; i++) {
+		SYS(mount(NULL, FS(0), NULL, MS_REMOUNT | MS_RDONLY, NULL));
+		SYS(mount(NULL, FS(0), NULL, MS_REMOUNT, NULL));
+	}
+	fd = SYS(open(FS(0) "/file", O_RDWR));
+	to_tmem(fd);
+
+	fs_make(1, MKFS);
+	must_run("debugfs -w -R 'clri <2>' %s 2>/dev/null", fs_dev(1));
+	SYS(mkdir(FS(1), 0700));
+	for (i = 0; i < MANY; i++)
+		CHECK(mount(fs_dev(1), FS(1), "ext4", 0, "") == -1,
+		      "a file system without root directory was mounted");
+
+	to_tmem(file_new(fs_new(2), "file", OLD, LEN));
+	/* The first one still has what is its own */
+	file_verify(fd, OLD, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, LEN / PAGE);
+}
+
+/*
+ * The last umount destroys the pool and all that is in it; another file
+ * system that gets the same pool and has the same inode numbers finds nothing.
+ * Hook: deactivate_locked_super().
+ */
+static void umount_destroys_pool(void)
+{
+	long held = ephemeral();
+	int i, fd;
+
+	for (i = 0; i < MANY; i++) {
+		fs_new(i % 2);
+		fd = file_new(i % 2 ? FS(1) : FS(0), "file", OLD, 2 * LEN);
+		/* so that the next one has old data at the same handles */
+		file_write_direct(fd, 3 + i % 3, 0, LEN);
+		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+		file_verify(fd, OLD, LEN, PAGE);
+		evict(fd);
+		file_verify(fd, 3 + i % 3, 0, LEN);
+		to_tmem(fd);
+		CHECK_OP(ephemeral(), >=, held + 2 * LEN / PAGE);
+		close(fd);
+		fs_umount(i % 2);
+		CHECK_OP(ephemeral(), ==, held);
+	}
+}
+
+/*
+ * More file systems than pools: the others do without.  One gets the pool of
+ * another that is unmounted, and does not see its pages.  Hooks: as above.
+ */
+static void mounts_beyond_pool_limit_work(void)
+{
+	int fd[MANY], i, j, n, with = 0, without = -1;
+	char path[64];
+
+	kmsg_mark();
+	for (i = 0; i < MANY; i++) {
+		fd[i] = file_new(fs_new(i), "file", 3 + i, LEN);
+		if (accelerated(fd[i]))
+			with++;
+		else
+			without = i;
+	}
+	note("%d of %d file systems have a pool", with, MANY);
+	CHECK_OP(with, >=, 10);
+	CHECK_OP(with, <, 16);
+	CHECK(kmsg_has("mounted without precache"), "nothing in the log");
+	for (i = 0; i < MANY; i++)
+		file_verify(fd[i], 3 + i, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, with * LEN / PAGE);
+
+	/* Unmount in another order than mounted, and give the pool away */
+	for (i = 0; i < MANY; i++) {
+		n = i * 7 % MANY;
+		if (n == without)
+			continue;
+		evict(fd[n]);
+		close(fd[n]);
+		fs_umount(n);
+		if (i == 1) {
+			close(fd[without]);
+			fs_umount(without);
+			fs_mount(without, "");
+			snprintf(path, sizeof(path), "/tmp/tmem/%d/file",
+				 without);
+			fd[without] = SYS(open(path, O_RDWR));
+			CHECK(accelerated(fd[without]),
+			      "a free pool was not used");
+		}
+		file_verify(fd[without], 3 + without, 0, LEN);
+		evict(fd[without]);
+		for (j = i + 1; j < MANY; j += 5)
+			if (j * 7 % MANY != without) {
+				file_write(fd[j * 7 % MANY], 3 + j * 7 % MANY,
+					   0, LEN);
+				SYS(fsync(fd[j * 7 % MANY]));
+			}
+	}
+}
+
+/* The drivers of ext2 and ext3 are gone, their file systems are not */
+static void ext2_and_ext3_use_precache(void)
+{
+	static const char *const types[] = { "ext2", "ext3" };
+	int i, fd;
+
+	mkdir("/tmp/tmem", 0700);
+	mkdir(FS(0), 0700);
+	for (i = 0; i < 2; i++) {
+		fs_linear(0);
+		must_run("mkfs.%s -q -F -b 4096 -N 256 %s", types[i],
+			 fs_dev(0));
+		SYS(mount(fs_dev(0), FS(0), types[i], MS_NOATIME, ""));
+		fd = file_new(FS(0), "file", OLD, LEN);
+		to_tmem(fd);
+		file_verify(fd, OLD, 0, LEN);
+		CHECK_OP(since(PRECACHE_GET), >=, (i + 1) * LEN / PAGE);
+		close(fd);
+		fs_umount(0);
+	}
+}
+
+/*
+ * With blocks smaller than a page: no precache, and it says why.  Hook:
+ * precache_init_fs().
+ */
+static void small_blocks_mount_without_precache(void)
+{
+	int fd;
+
+	kmsg_mark();
+	fs_make(0, "-b 1024 -N 256");
+	fd = file_new(fs_mount(0, ""), "file", OLD, LEN);
+	CHECK(kmsg_has("block size 1024 is not the page size"),
+	      "nothing in the log");
+	CHECK(!accelerated(fd), "pages of 1 KiB blocks were put");
+	file_verify(fd, OLD, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), ==, 0);
+	/* Others are served */
+	to_tmem(file_new(fs_new(1), "file", OLD, LEN));
+}
+
+static const struct test tests[] = {
+	{ "drop_caches_drops_precache", drop_caches_drops_precache },
+	{ "fadvise_drops_precache", fadvise_drops_precache },
+	{ "remount_drops_precache", remount_drops_precache },
+	{ "remount_and_failed_mount_leak_no_pool",
+	  remount_and_failed_mount_leak_no_pool },
+	{ "umount_destroys_pool", umount_destroys_pool },
+	{ "mounts_beyond_pool_limit_work", mounts_beyond_pool_limit_work },
+	{ "ext2_and_ext3_use_precache", ext2_and_ext3_use_precache },
+	{ "small_blocks_mount_without_precache",
+	  small_blocks_mount_without_precache },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}

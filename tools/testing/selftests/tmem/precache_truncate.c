@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * precache and changes of the block map: truncation, holes, shifted extents,
+ * reused inodes, with the data only in tmem.
+ */
+
+#include <linux/falloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tmem_test.h"
+
+/* At least this many pages of tmem were given up */
+static void check_flushed(long before, long pages)
+{
+	note("pages in tmem: before %ld, after %ld", before, ephemeral());
+	CHECK_OP(ephemeral(), <=, before - pages);
+}
+
+/* [start, end) is zeros now, the rest as it was; twice, evicted in between */
+static void check_hole(int fd, off_t start, off_t end)
+{
+	off_t size = file_size(fd);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		file_verify(fd, OLD, 0, start);
+		file_verify(fd, 0, start, end - start);
+		file_verify(fd, OLD, end, size - end);
+		SYS(fsync(fd));
+		evict(fd);
+	}
+}
+
+/*
+ * A hole within a page, or with a partial page at each end: the flush covers
+ * these, though truncation of the page cache does nothing about pages that are
+ * not cached.  Hook: truncate_inode_pages_range(), rounding outward.
+ */
+static void hole_flushes_partial_pages(int mode)
+{
+	static const struct { off_t start, len; long pages; } holes[] = {
+		{ 3 * PAGE + 100, 200, 1 },
+		{ 3 * PAGE, 512, 1 },
+		{ PAGE + 100, 2 * PAGE, 3 },
+		{ 4 * PAGE, 2 * PAGE, 2 },
+	};
+	const char *dir = fs_new(0);
+	long held;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(holes) / sizeof(*holes); i++) {
+		fd = file_new(dir, "file", OLD, 8 * PAGE);
+		to_tmem(fd);
+		held = ephemeral();
+		SYS(fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, holes[i].start,
+			      holes[i].len));
+		check_flushed(held, holes[i].pages);
+		check_hole(fd, holes[i].start, holes[i].start + holes[i].len);
+		close(fd);
+	}
+	CHECK_OP(since(PRECACHE_GET), >, 8);
+}
+
+static void punch_hole_flushes_partial_pages(void)
+{
+	hole_flushes_partial_pages(FALLOC_FL_PUNCH_HOLE);
+}
+
+static void zero_range_flushes_partial_pages(void)
+{
+	hole_flushes_partial_pages(FALLOC_FL_ZERO_RANGE);
+}
+
+/*
+ * Zeroing the rest of the last block changes the disk and leaves a cached folio
+ * that is not uptodate.  If reclaim drops its buffers, but not the folio, then
+ * the next read asks precache, which must not have the old page any more.
+ * Hook: __ext4_block_zero_page_range().
+ *
+ * Reclaim does that when somebody holds the folio, such as a reader who waits
+ * for its lock.  So have a reader arrive in the middle of reclaim.  There must
+ * be something to be zeroed: plant it on the disk.
+ */
+static void zeroed_end_of_file_is_not_hidden(void)
+{
+	const char *dir = fs_new(0);
+	const off_t end = PAGE + 100;
+	int fd = file_new(dir, "file", OLD, end), raw = disk(O_RDWR | O_DIRECT);
+	int *go = (int *)SYS(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	char *page = buffer(PAGE), *read = buffer(PAGE);
+	int round, i;
+	off_t at;
+	pid_t pid;
+
+	use_all_cpus();
+	fill(page, 100, OLD, PAGE);
+	fill(page + 100, PAGE - 100, 3, end);
+	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+
+	for (round = 0; round < 60; round++) {
+		at = fs_disk_offset(0, fd, PAGE);
+		SYS(fsync(fd));
+		CHECK_OP(SYS(pwrite(raw, page, PAGE, at)), ==, PAGE);
+		set("/proc/sys/vm/drop_caches", DROP_PAGES);
+		CHECK_OP(SYS(pread(fd, read, PAGE, PAGE)), ==, 100);
+		evict(fd);
+
+		SYS(pwrite(fd, "", 1, 3 * PAGE));
+		SYS(fsync(fd));
+		__atomic_store_n(go, 0, __ATOMIC_RELAXED);
+		pid = SYS(fork());
+		if (!pid) {
+			while (!__atomic_load_n(go, __ATOMIC_RELAXED))
+				;
+			for (i = 0; i < round * 200; i++)
+				asm volatile("pause");
+			SYS(pread(fd, read, PAGE, PAGE));
+			exit(0);
+		}
+		__atomic_store_n(go, 1, __ATOMIC_RELAXED);
+		cgroup_reclaim();
+		SYS(waitpid(pid, NULL, 0));
+		CHECK_OP(SYS(pread(fd, read, PAGE, PAGE)), ==, PAGE);
+		verify(read, 100, OLD, PAGE, "file");
+		verify(read + 100, PAGE - 100, 0, end, "the end of the block");
+		SYS(ftruncate(fd, end));
+		SYS(fsync(fd));
+	}
+	CHECK_OP(since(PRECACHE_PUT), >=, 60);
+}
+
+/*
+ * Down to the middle of a block and up again: zeros beyond the cut.  Hook:
+ * truncate_inode_pages_range().
+ */
+static void truncate_flushes_precache(void)
+{
+	const off_t size = 8 * PAGE, cut = 5 * PAGE + 100;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, size);
+	long held;
+
+	to_tmem(fd);
+	held = ephemeral();
+	SYS(ftruncate(fd, cut));
+	check_flushed(held, 3);
+	SYS(fsync(fd));
+	to_tmem(fd);
+	SYS(ftruncate(fd, size));
+	SYS(fsync(fd));
+	evict(fd);
+	check_hole(fd, cut, size);
+
+	/* What is allocated anew, and written beside the page cache */
+	to_tmem(fd);
+	SYS(ftruncate(fd, 0));
+	SYS(fallocate(fd, 0, 0, size));
+	file_write_direct(fd, NEW, 0, size);
+	file_verify(fd, NEW, 0, size);
+}
+
+/*
+ * The same with neither page nor shadow entry left.  Hook: the early exit of
+ * truncate_inode_pages_range().
+ */
+static void truncate_of_empty_mapping_flushes_precache(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, 8 * PAGE);
+	long held;
+
+	to_tmem(fd);
+	forget_shadows(dir);
+	held = ephemeral();
+	SYS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE,
+		      4 * PAGE));
+	check_flushed(held, 4);
+	check_hole(fd, PAGE, 5 * PAGE);
+}
+
+/*
+ * Extents move to other offsets, beneath pages that are only in tmem.  Hook:
+ * truncate_inode_pages_range(), called for all that moves.
+ */
+static void collapse_and_insert_flush_precache(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, 32 * PAGE);
+	long held;
+	char *buf = buffer(32 * PAGE), *want = buffer(32 * PAGE);
+	int i;
+
+	fill(want, 32 * PAGE, OLD, 0);
+	to_tmem(fd);
+	held = ephemeral();
+	SYS(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4 * PAGE, 4 * PAGE));
+	check_flushed(held, 28);
+	memmove(want + 4 * PAGE, want + 8 * PAGE, 24 * PAGE);
+	for (i = 0; i < 2; i++) {
+		CHECK_OP(SYS(pread(fd, buf, 32 * PAGE, 0)), ==, 28 * PAGE);
+		CHECK(!memcmp(buf, want, 28 * PAGE), "collapsed: wrong data");
+		to_tmem(fd);
+	}
+
+	held = ephemeral();
+	SYS(fallocate(fd, FALLOC_FL_INSERT_RANGE, 2 * PAGE, 4 * PAGE));
+	check_flushed(held, 26);
+	memmove(want + 6 * PAGE, want + 2 * PAGE, 26 * PAGE);
+	memset(want + 2 * PAGE, 0, 4 * PAGE);
+	for (i = 0; i < 2; i++) {
+		CHECK_OP(SYS(pread(fd, buf, 32 * PAGE, 0)), ==, 32 * PAGE);
+		CHECK(!memcmp(buf, want, 32 * PAGE), "inserted: wrong data");
+		to_tmem(fd);
+	}
+	CHECK_OP(since(PRECACHE_GET), >, 28);
+}
+
+/*
+ * A new file with the inode number of a deleted one.  It is written beside the
+ * page cache while it is not known to have pages in tmem; then one page of it is
+ * put, and others are asked for.  Hook: truncate_inode_pages_final().
+ */
+static void reused_inode_shows_no_old_data(void)
+{
+	const char *dir = fs_new(0);
+	const size_t len = 8 * PAGE;
+	struct stat was, is;
+	int round, fd;
+	long held;
+
+	for (round = 0; round < 5; round++) {
+		fd = file_new(dir, "old", OLD, len);
+		to_tmem(fd);
+		SYS(fstat(fd, &was));
+		held = ephemeral();
+		close(fd);
+		SYS(unlink(FS(0) "/old"));
+		check_flushed(held, 8);
+
+		fd = file_new(dir, "new", 0, 0);
+		SYS(fstat(fd, &is));
+		CHECK(is.st_ino == was.st_ino, "inode %ld was not reused but %ld",
+		      (long)was.st_ino, (long)is.st_ino);
+		file_write_direct(fd, NEW, 0, len);
+		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+		file_verify(fd, NEW, 0, PAGE);
+		evict(fd);
+		file_verify(fd, NEW, 0, len);
+		close(fd);
+		SYS(unlink(FS(0) "/new"));
+	}
+	CHECK_OP(since(PRECACHE_GET), >=, 5);
+}
+
+static const struct test tests[] = {
+	{ "punch_hole_flushes_partial_pages", punch_hole_flushes_partial_pages },
+	{ "zero_range_flushes_partial_pages", zero_range_flushes_partial_pages },
+	{ "zeroed_end_of_file_is_not_hidden", zeroed_end_of_file_is_not_hidden },
+	{ "truncate_flushes_precache", truncate_flushes_precache },
+	{ "truncate_of_empty_mapping_flushes_precache",
+	  truncate_of_empty_mapping_flushes_precache },
+	{ "collapse_and_insert_flush_precache",
+	  collapse_and_insert_flush_precache },
+	{ "reused_inode_shows_no_old_data", reused_inode_shows_no_old_data },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}

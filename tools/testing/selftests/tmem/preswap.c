@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * preswap: whatever happens on the way, memory reads as it was written, and
+ * at the end nothing is left (the latter is checked for every test).
+ */
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+
+#include "tmem_test.h"
+
+#define LEN		(64 * PAGE)
+#define NR		64
+#define ZRAM		"/dev/zram0"
+
+/* The gauge, the counters and the backend agree, when nothing is going on */
+static void check_held(long pages)
+{
+	CHECK_OP(preswap_pages(), ==, pages);
+	CHECK_OP(persistent(), ==, pages);
+}
+
+/*
+ * Memory whose pages are in preswap, and have been read back: reading leaves
+ * both the copy and the slot, so the next swap-out uses the same slot.
+ */
+static char *mapped_and_in_preswap(void)
+{
+	long held = preswap_pages();
+	char *p = anon(LEN);
+
+	fill(p, LEN, OLD, 0);
+	swap_out(p, LEN);
+	check_held(held + NR);
+	verify(p, LEN, OLD, 0, "memory");
+	check_held(held + NR);
+	return p;
+}
+
+/*
+ * Nor does swap readahead fetch what is as near as it can be.  Hooks:
+ * swap_writepage(), swap_read_folio(), the freeing of slots,
+ * swap_cluster_readahead(), swap_vma_readahead().
+ */
+static void swapped_pages_stay_off_the_disk(void)
+{
+	char *p;
+
+	swap_on(swap_dev(0));
+	p = mapped_and_in_preswap();
+	CHECK_OP(since(PRESWAP_PUT), ==, NR);
+	CHECK_OP(since(PRESWAP_GET), ==, NR);
+	SYS(munmap(p, LEN));
+	check_held(0);
+	CHECK_OP(since(PRESWAP_FLUSH), ==, NR);
+	CHECK_OP(since(PSWPOUT), ==, 0);
+	CHECK_OP(since(PSWPIN), ==, 0);
+
+	p = anon(LEN);
+	fill(p, LEN, OLD, 0);
+	swap_out(p, LEN);
+	set("/proc/sys/vm/page-cluster", "3");
+	verify(p + 32 * PAGE, PAGE, OLD, 32 * PAGE, "memory");
+	CHECK_OP(since(PRESWAP_GET), ==, NR + 1);
+}
+
+/*
+ * When the new contents of a slot are refused they go to the disk, and the old
+ * ones must go away.  Hook: the invalidation in preswap_store().
+ */
+static void failed_duplicate_put_drops_old_copy(void)
+{
+	char *p;
+
+	swap_on(swap_dev(0));
+	p = mapped_and_in_preswap();
+	fill(p, LEN, NEW, 0);
+	inject(FAIL_PUT, 100, -1);
+	swap_out(p, LEN);
+	inject(0, 0, 0);
+	check_held(0);
+	CHECK_OP(since(PRESWAP_PUT_FAIL), >=, NR);
+	CHECK_OP(since(PSWPOUT), >=, NR);
+	verify(p, LEN, NEW, 0, "memory");
+	CHECK_OP(since(PSWPIN), >=, NR);
+}
+
+/*
+ * The same when the page has become zeros, which are kept in a bit, and later
+ * something else.  Hook: the zero-filled branch of swap_writepage().
+ */
+static void zeroed_page_drops_old_copy(void)
+{
+	char *p;
+
+	swap_on(swap_dev(0));
+	p = mapped_and_in_preswap();
+	memset(p, 0, LEN);
+	swap_out(p, LEN);
+	check_held(0);
+	CHECK_OP(since(PRESWAP_PUT), ==, NR);
+	verify(p, LEN, 0, 0, "memory");
+
+	fill(p, LEN, NEW, 0);
+	inject(FAIL_PUT, 100, -1);
+	swap_out(p, LEN);
+	inject(0, 0, 0);
+	verify(p, LEN, NEW, 0, "memory");
+	CHECK_OP(since(PSWPIN), >=, NR);
+}
+
+/*
+ * With new puts switched off what is there is served, and dropped when it is
+ * overwritten.  Hook: the invalidation in preswap_store().
+ */
+static void switched_off_serves_and_drops(void)
+{
+	char *p, *q = anon(LEN);
+
+	swap_on(swap_dev(0));
+	fill(q, LEN, 3, 0);
+	swap_out(q, LEN);
+	p = mapped_and_in_preswap();
+	set(SYSFS "preswap", "0");
+	fill(p, LEN, NEW, 0);
+	swap_out(p, LEN);
+	check_held(NR);
+	CHECK_OP(since(PRESWAP_PUT), ==, 2 * NR);
+	CHECK_OP(since(PSWPOUT), >=, NR);
+	verify(p, LEN, NEW, 0, "memory");
+	CHECK_OP(since(PSWPIN), >=, NR);
+	verify(q, LEN, 3, 0, "memory that was in preswap before");
+	CHECK_OP(since(PRESWAP_GET), ==, 2 * NR);
+}
+
+/*
+ * From zswap to preswap and back, each time with new contents: nobody serves
+ * what the other one had, nor writes it to the disk.  Hooks: preswap_store()
+ * before zswap_store(), and its invalidations, both ways.
+ */
+static void zswap_and_preswap_replace_each_other(void)
+{
+	uint64_t seed;
+	char *p = anon(LEN);
+
+	swap_on(swap_dev(0));
+	zswap_enable(true);
+	fill(p, LEN, OLD, 0);
+	for (seed = 3; seed < 9; seed++) {
+		set(SYSFS "preswap", seed % 2 ? "0" : "1");
+		fill(p, LEN, seed, 0);
+		swap_out(p, LEN);
+		check_held(seed % 2 ? 0 : NR);
+		if (seed % 2)
+			CHECK_OP(since(ZSWPOUT), >=, (long)(seed - 1) / 2 * NR);
+		/* zswap writes out what it has */
+		set(SYSFS "preswap", "0");
+		cgroup_set("memory.zswap.max", "0");
+		cgroup_reclaim();
+		cgroup_set("memory.zswap.max", "max");
+		verify(p, LEN, seed, 0, "memory");
+	}
+	CHECK_OP(since(PRESWAP_PUT), ==, 3 * NR);
+	CHECK_OP(since(PRESWAP_GET), >=, 3 * NR);
+}
+
+/*
+ * A page that the backend has lost is an error, and is never read from the
+ * disk.  Hook: preswap_load(), which returns true.
+ */
+static void lost_page_is_an_error(void)
+{
+	char *p = anon(LEN);
+	int status;
+	pid_t pid;
+
+	swap_on(swap_dev(0));
+	fill(p, LEN, OLD, 0);
+	swap_out(p, LEN);
+	inject(FAIL_GET, 100, -1);
+	pid = SYS(fork());
+	if (!pid)
+		exit(p[0] == 0);
+	SYS(waitpid(pid, &status, 0));
+	inject(0, 0, 0);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
+	      "the reader got status %x instead of SIGBUS", status);
+	CHECK_OP(since(PRESWAP_GET_FAIL), >=, 1);
+	CHECK_OP(since(PSWPIN), ==, 0);
+	/* It was only a bad moment */
+	verify(p, LEN, OLD, 0, "memory");
+}
+
+/*
+ * However a slot becomes free, nothing is left of it.  Hooks: free_swap_slot(),
+ * __swap_entries_free(), swap_range_free().
+ */
+static void freed_slots_are_flushed(void)
+{
+	const size_t len = 2 * MIB;
+	char *p = anon(len);
+	int round, i, status;
+
+	swap_on(swap_dev(0));
+	for (round = 0; round < 4; round++) {
+		fill(p, len, OLD, 0);
+		swap_out(p, len);
+		check_held(len / PAGE);
+
+		/* Shared with children, who read, write and die */
+		for (i = 0; i < 8; i++) {
+			if (SYS(fork()))
+				continue;
+			verify(p + i * len / 8, len / 8, OLD, i * len / 8, "child");
+			fill(p + i * len / 8, len / 8, NEW, 0);
+			SYS(madvise(p + i * len / 8, len / 8, MADV_PAGEOUT));
+			exit(0);
+		}
+		for (i = 0; i < 8; i++) {
+			SYS(wait(&status));
+			CHECK(!status, "a child failed");
+		}
+		verify(p, len, OLD, 0, "parent");
+		swap_out(p, len);
+		check_held(len / PAGE);
+
+		/* Freed without being read; dropped while in the swap cache */
+		SYS(madvise(p, len / 4, MADV_DONTNEED));
+		check_held(len / PAGE * 3 / 4);
+		SYS(madvise(p + len / 4, len / 4, MADV_FREE));
+		check_held(len / PAGE / 2);
+		verify(p + len / 2, len / 4, OLD, len / 2, "parent");
+		SYS(munmap(p + len / 2, len / 2));
+		check_held(0);
+		SYS(munmap(p, len / 2));
+		p = anon(len);
+	}
+}
+
+/*
+ * The pages of tmpfs files, which swapoff and truncation reach otherwise than
+ * those of processes.  Hooks: as for anonymous memory.
+ */
+static void tmpfs_survives_preswap(void)
+{
+	const size_t len = 2 * MIB;
+	char *p;
+	int fd;
+
+	swap_on(swap_dev(0));
+	fd = SYS(memfd_create("file", 0));
+	file_write(fd, OLD, 0, len);
+	evict(fd);
+	CHECK_OP(preswap_pages(), >=, len / PAGE);
+	file_verify(fd, OLD, 0, len);
+
+	/* Truncated while it is swapped out, to the middle of a page */
+	evict(fd);
+	SYS(ftruncate(fd, len / 2 + 100));
+	SYS(ftruncate(fd, len));
+	file_verify(fd, OLD, 0, len / 2 + 100);
+	file_verify(fd, 0, len / 2 + 100, len / 2 - 100);
+
+	/* Mapped, dirtied, and brought back by swapoff */
+	p = (char *)SYS(mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			     0));
+	fill(p, len, NEW, 0);
+	SYS(munmap(p, len));
+	evict(fd);
+	CHECK_OP(preswap_pages(), >=, len / PAGE);
+	CHECK_OP(swap_off(swap_dev(0)), ==, 0);
+	check_held(0);
+	file_verify(fd, NEW, 0, len);
+	CHECK_OP(since(PSWPIN), ==, 0);
+	CHECK_OP(since(PRESWAP_GET), >=, 2 * len / PAGE);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;	/* it interrupts, that is all */
+}
+
+/*
+ * swapoff that a signal interrupts puts the device back, with its bits.  Then
+ * it is taken away for good, and another device gets its number.  Hooks:
+ * swapon(), swapoff().
+ */
+static void interrupted_swapoff_keeps_bits(void)
+{
+	const size_t len = 8 * MIB;
+	struct sigaction sa = { .sa_handler = on_signal };
+	char *p = anon(len);
+	int status;
+	long held;
+	pid_t pid;
+
+	swap_on(swap_dev(0));
+	fill(p, len, OLD, 0);
+	swap_out(p, len);
+	held = preswap_pages();
+	CHECK_OP(held, >=, len / PAGE);
+
+	use_all_cpus();
+	pid = SYS(fork());
+	if (!pid) {
+		SYS(sigaction(SIGUSR1, &sa, NULL));
+		exit(-swap_off(swap_dev(0)));
+	}
+	while (preswap_pages() > held - 100)
+		sched_yield();
+	kill(pid, SIGUSR1);
+	SYS(waitpid(pid, &status, 0));
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EINTR,
+	      "swapoff was not interrupted: status %x", status);
+	note("pages in preswap: %ld before, %ld after the signal", held,
+	     preswap_pages());
+	CHECK_OP(preswap_pages(), >, 0);
+	CHECK_OP(preswap_pages(), <, held);
+
+	verify(p, len, OLD, 0, "memory after EINTR");
+	swap_out(p, len);
+	CHECK_OP(swap_off(swap_dev(0)), ==, 0);
+	check_held(0);
+	verify(p, len, OLD, 0, "memory after swapoff");
+
+	swap_on(swap_dev(1));
+	fill(p, len / 4, NEW, 0);
+	swap_out(p, len / 4);
+	verify(p, len / 4, NEW, 0, "memory, with another device");
+	SYS(munmap(p, len));
+	CHECK_OP(since(PSWPIN), ==, 0);
+}
+
+/* A page of one of four kinds: random, compressible, one word, zeros */
+static void fill_kind(char *page, uint64_t seed, off_t off)
+{
+	int kind = (off / PAGE + seed) % 4;
+	size_t i;
+
+	fill(page, PAGE, kind == 3 ? 0 : seed, off);
+	if (kind == 1)
+		memset(page + 1024, seed, PAGE - 1024);
+	if (kind == 2)
+		for (i = 8; i < PAGE; i++)
+			page[i] = page[i - 8];
+}
+
+/*
+ * Four times the memory that the cgroup may have, read and written at random, while a
+ * part of the puts fails and zswap comes and goes.  Hooks: all.
+ */
+static void random_access(const char *dev, int mib)
+{
+	static const int percent[] = { 0, 1, 50, 100 };
+	const size_t len = 4 * mib * MIB, pages = len / PAGE;
+	unsigned char *seeds = calloc(1, pages);
+	char *p = anon(len), want[PAGE];
+	size_t i, n, round;
+
+	swap_on(dev);
+	cgroup_set("memory.max", "%dM", mib);
+	for (i = 0; i < pages; i++)
+		fill_kind(p + i * PAGE, seeds[i] = 3, i * PAGE);
+
+	for (round = 0; round < 4; round++) {
+		inject(FAIL_PUT, percent[round], -1);
+		for (n = 0; n < pages * 3 / 2; n++) {
+			i = random() % pages;
+			fill_kind(want, seeds[i], i * PAGE);
+			CHECK(!memcmp(p + i * PAGE, want, PAGE),
+			      "page %ld is wrong, %d %% of the puts fail",
+			      (long)i, percent[round]);
+			if (n % 2)
+				fill_kind(p + i * PAGE, ++seeds[i], i * PAGE);
+			if (n % 1000 == 0)
+				zswap_enable(random() % 2);
+		}
+		evidence("up to here");
+	}
+	inject(0, 0, 0);
+	for (i = 0; i < pages; i++) {
+		fill_kind(want, seeds[i], i * PAGE);
+		CHECK(!memcmp(p + i * PAGE, want, PAGE), "page %ld is wrong",
+		      (long)i);
+	}
+	CHECK_OP(since(PRESWAP_PUT), >, (long)pages);
+	CHECK_OP(since(PRESWAP_GET), >, (long)pages);
+	CHECK_OP(since(PRESWAP_PUT_FAIL), >, (long)pages);
+	CHECK_OP(since(PRESWAP_GET_FAIL), ==, 0);
+}
+
+static void random_access_on_disk(void)
+{
+	random_access(swap_dev(0), 4);
+	CHECK_OP(since(PSWPIN), >, 0);
+}
+
+static void zram(const char *size)
+{
+	set("/sys/block/zram0/reset", "1");
+	set("/sys/block/zram0/disksize", "%s", size);
+}
+
+static void random_access_on_zram(void)
+{
+	zram("64M");
+	random_access(ZRAM, 3);
+}
+
+#define MTHP	"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/"
+
+/*
+ * Large folios: all pages of one are put, or none; and none is read as a large
+ * folio while preswap has a part of it, whatever preswap_shrink is doing.
+ * Hooks: preswap_store(), can_swapin_thp(), do_swap_page().
+ *
+ * Before any test that uses zswap, which ends swap-in of large folios.
+ */
+static void large_folios_are_whole(void)
+{
+	const size_t len = MIB, large = 16 * PAGE;
+	static const int percent[] = { 0, 10, 100, 0, 10 };
+	long allocated, split;
+	size_t i, n, partly;
+	char *area, *p;
+	pid_t pid;
+
+	zram("64M");
+	swap_on(ZRAM);
+	set(MTHP "enabled", "madvise");
+	area = anon(len + large);
+	p = (char *)(((uintptr_t)area + large - 1) & -large);
+	SYS(madvise(p, len, MADV_HUGEPAGE));
+
+	for (i = 0; i < 5; i++) {
+		allocated = get_long(MTHP "stats/anon_fault_alloc");
+		split = get_long(MTHP "stats/swpout_fallback");
+		fill(p, len, 3 + i, 0);
+		CHECK_OP(get_long(MTHP "stats/anon_fault_alloc") - allocated,
+			 >=, len / large);
+		inject(FAIL_PUT, percent[i], -1);
+		swap_out(p, len);
+		inject(0, 0, 0);
+		partly = preswap_pages() % 16;
+		split = get_long(MTHP "stats/swpout_fallback") - split;
+		note("%d %% fail: %ld pages in preswap, %ld folios split",
+		     percent[i], preswap_pages(), split);
+		CHECK(!partly || split, "a large folio was put in part");
+		CHECK_OP(preswap_pages(), ==, persistent());
+		verify(p, len, 3 + i, 0, "memory");
+		SYS(madvise(p, len, MADV_DONTNEED));
+	}
+
+	/* Now with somebody who changes the bits all the time */
+	use_all_cpus();
+	pid = SYS(fork());
+	if (!pid)
+		for (;;)
+			try_set(SYSFS "preswap_shrink", "0");
+	for (i = 0; i < 20; i++) {
+		fill(p, len, 3 + i % 8, 0);
+		inject(FAIL_PUT, i % 3 * 10, -1);
+		for (n = 0; n < 3; n++) {
+			SYS(madvise(p, len, MADV_PAGEOUT));
+			verify(p, len, 3 + i % 8, 0, "memory");
+		}
+		SYS(madvise(p, len, MADV_DONTNEED));
+	}
+	inject(0, 0, 0);
+	kill(pid, SIGKILL);
+	SYS(waitpid(pid, NULL, 0));
+	SYS(munmap(area, len + large));
+	set(MTHP "enabled", "never");
+	check_held(0);
+}
+
+static const struct test tests[] = {
+	{ "large_folios_are_whole", large_folios_are_whole },
+	{ "swapped_pages_stay_off_the_disk", swapped_pages_stay_off_the_disk },
+	{ "failed_duplicate_put_drops_old_copy",
+	  failed_duplicate_put_drops_old_copy },
+	{ "zeroed_page_drops_old_copy", zeroed_page_drops_old_copy },
+	{ "switched_off_serves_and_drops", switched_off_serves_and_drops },
+	{ "zswap_and_preswap_replace_each_other",
+	  zswap_and_preswap_replace_each_other },
+	{ "lost_page_is_an_error", lost_page_is_an_error },
+	{ "freed_slots_are_flushed", freed_slots_are_flushed },
+	{ "tmpfs_survives_preswap", tmpfs_survives_preswap },
+	{ "interrupted_swapoff_keeps_bits", interrupted_swapoff_keeps_bits },
+	{ "random_access_on_disk", random_access_on_disk },
+	{ "random_access_on_zram", random_access_on_zram },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tmem tests share.
+ *
+ * Each test is a function that runs in a process, a mount namespace and a
+ * cgroup of its own, as root, in a guest that nobody else uses.  It ends the
+ * process when something is wrong, and passes by returning.  After each test
+ * nothing may be left in preswap: that is checked for all of them.
+ *
+ * A test runs on one CPU, so that no page hides in the other's batch of pages
+ * that are not on the LRU yet, and numbers are exact.  What is to run at the
+ * same time calls use_all_cpus().
+ *
+ * File contents are self-describing: each 64-bit word is a function of a seed
+ * and of its offset, so a wrong word tells where it came from.  Seed 0 stands
+ * for zeros.
+ */
+#ifndef TMEM_TEST_H
+#define TMEM_TEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+
+#define PAGE		4096L
+#define SECTOR		512L
+#define MIB		(1024L * 1024)
+#define OLD		1	/* the seed of what was there first, ... */
+#define NEW		2	/* ... and of what must be read */
+
+#define SYSFS		"/sys/kernel/mm/tmem/"
+/* Page cache, and no message */
+#define DROP_PAGES	"5"
+#define RAM		"/sys/module/tmem_ram/parameters/"
+
+/* The runner and the tests */
+
+struct test {
+	const char *name;
+	void (*run)(void);
+};
+
+void use_all_cpus(void);
+int test_main(int argc, char **argv, const struct test *tests, int nr);
+__printf(1, 2) void note(const char *fmt, ...);
+__noreturn void skip(const char *why);
+__noreturn __printf(3, 4)
+void fail_at(const char *file, int line, const char *fmt, ...);
+
+#define fail(...) fail_at(__FILE__, __LINE__, __VA_ARGS__)
+
+/* CHECK(condition, format, ...) */
+#define CHECK(cond, ...) do { if (!(cond)) fail(__VA_ARGS__); } while (0)
+
+#define CHECK_OP(a, op, b) do {						\
+	long a_ = (a), b_ = (b);					\
+									\
+	if (!(a_ op b_))						\
+		fail("%s is %ld, expected %s %ld (%s)", #a, a_, #op, b_, #b); \
+} while (0)
+
+/* The value of a system call that must work */
+#define SYS(call) ({							\
+	long ret_ = (long)(call);					\
+									\
+	if (ret_ == -1)							\
+		fail("%s: %s", #call, strerror(errno));			\
+	ret_;								\
+})
+
+/* Counters: what happened since mark() */
+
+enum counter {
+	PRECACHE_PUT, PRECACHE_PUT_FAIL, PRECACHE_GET, PRECACHE_GET_MISS,
+	PRECACHE_FLUSH, PRECACHE_FLUSH_INODE,
+	PRESWAP_PUT, PRESWAP_PUT_FAIL, PRESWAP_GET, PRESWAP_GET_FAIL,
+	PRESWAP_FLUSH, PRESWAP_SHRINK,
+	NR_TMEM_COUNTERS,
+	PSWPIN = NR_TMEM_COUNTERS, PSWPOUT, ZSWPIN, ZSWPOUT,
+	NR_COUNTERS
+};
+
+long counter(enum counter c);
+const char *counter_name(enum counter c);
+void mark(void);
+long since(enum counter c);
+void evidence(const char *when);
+
+long get_long(const char *path);
+__printf(2, 3) int try_set(const char *path, const char *fmt, ...);
+__printf(2, 3) void set(const char *path, const char *fmt, ...);
+__printf(1, 2) void must_run(const char *fmt, ...);
+
+/* Pages in the backend; exact at quiesce */
+static inline long ephemeral(void)
+{
+	return get_long(RAM "ephemeral_pages");
+}
+
+static inline long persistent(void)
+{
+	return get_long(RAM "persistent_pages");
+}
+
+static inline long preswap_pages(void)
+{
+	return get_long(SYSFS "preswap_pages");
+}
+
+/* The kernel's log since kmsg_mark() */
+void kmsg_mark(void);
+void kmsg_mark_boot(void);
+bool kmsg_has(const char *text);
+
+/*
+ * Fault injection in tmem: this percentage of these operations fails.  A put
+ * that fails has dropped an old copy, a flush that fails has done nothing.
+ */
+#define FAIL_PUT	1
+#define FAIL_GET	2
+#define FAIL_FLUSH	(4 | 8)
+void inject(int ops, int percent, int times);
+
+/* The test's own cgroup */
+__printf(2, 3) void cgroup_set(const char *file, const char *fmt, ...);
+void cgroup_reclaim(void);
+
+/* Patterns */
+void fill(void *buf, size_t len, uint64_t seed, off_t off);
+void verify(const void *buf, size_t len, uint64_t seed, off_t off,
+	    const char *what);
+void *buffer(size_t len);
+
+/*
+ * File systems: number n, of 32 MiB, is a device-mapper device on a slice of
+ * the first scratch disk, so that the disk can be changed beneath it, and made
+ * slow or bad.
+ */
+#define FS_SIZE		(32 * MIB)
+#define MKFS		"-b 4096 -N 256 -J size=4"
+#define FS(n)		"/tmp/tmem/" #n
+
+const char *fs_dev(int n);
+__printf(2, 3) void fs_table(int n, const char *fmt, ...);
+void fs_linear(int n);
+void fs_slow_writes(int n, int ms);
+void fs_make(int n, const char *mkfs);
+const char *fs_mount(int n, const char *options);
+void fs_umount(int n);
+const char *fs_new(int n);
+off_t fs_disk_offset(int n, int fd, off_t off);
+int disk(int flags);
+const char *disk_name(void);
+
+/* Files */
+int file_new(const char *dir, const char *name, uint64_t seed, size_t len);
+int file_direct(int fd);
+off_t file_size(int fd);
+void file_write(int fd, uint64_t seed, off_t off, size_t len);
+void file_verify(int fd, uint64_t seed, off_t off, size_t len);
+bool file_is(int fd, uint64_t seed, off_t off, size_t len);
+void file_write_direct(int fd, uint64_t seed, off_t off, size_t len);
+void file_cache(int fd);
+long file_cached(int fd);
+void evict(int fd);
+void to_tmem(int fd);
+void forget_shadows(const char *dir);
+
+/* Asynchronous direct I/O: one at a time */
+void aio_write(int fd, uint64_t seed, off_t off, size_t len);
+bool aio_done(void);
+bool aio_wait(long *res);
+
+/* Swap */
+const char *swap_dev(int n);
+void swap_on(const char *dev);
+int swap_off(const char *dev);
+char *anon(size_t len);
+void swap_out(char *addr, size_t len);
+void zswap_enable(bool on);
+
+#endif
