@@ -37,8 +37,9 @@
 #define NEW		2	/* ... and of what must be read */
 
 #define SYSFS		"/sys/kernel/mm/tmem/"
-/* Page cache, and no message */
-#define DROP_PAGES	"5"
+/* For drop_caches */
+#define DROP_PAGES	"1"
+#define DROP_SLAB	"2"
 #define RAM		"/sys/module/tmem_ram/parameters/"
 
 /* The runner and the tests */
