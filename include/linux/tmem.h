@@ -51,8 +51,10 @@ struct tmem_oid {
  *	negative errno.
  * @flush_page: Drop one page.  When it returns, no get can find the page.
  *	Called in any context but interrupt: spinlocks may be held and
- *	interrupts off.  Returns 0, also when there was no such page.  An error
- *	is fatal for the pool: the client never uses what is in it again.
+ *	interrupts off, but no lock that an interrupt handler takes, so that
+ *	the backend's locks need not be safe against interrupts.  Returns 0,
+ *	also when there was no such page.  An error is fatal for the pool: the
+ *	client never uses what is in it again.
  * @flush_object: Drop all pages of an object.  Called in process context, may
  *	sleep.  Returns as @flush_page.
  *
