@@ -5,8 +5,10 @@
  */
 
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -223,25 +225,64 @@ static void collapse_and_insert_flush_precache(void)
 
 #define TRACE	"/sys/kernel/tracing/"
 
-/* Make a file's inode leave memory; nobody may have it open */
-static void drop_inode(const char *path)
+static bool trace_has(const char *text)
 {
-	char event[64], line[256];
-	bool gone = false;
+	FILE *f = fopen(TRACE "trace", "r");
+	bool found = false;
+	char line[256];
+
+	CHECK(f, "no " TRACE "trace");
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, text);
+	fclose(f);
+	return found;
+}
+
+#define EVICT	TRACE "events/ext4/ext4_evict_inode/enable"
+
+/* From now on see whether this inode leaves memory */
+static void watch_inode(const char *path, char event[64])
+{
 	struct stat st;
-	FILE *f;
 
 	SYS(stat(path, &st));
-	snprintf(event, sizeof(event), "ino %ld nlink", (long)st.st_ino);
+	snprintf(event, 64, "ino %ld nlink", (long)st.st_ino);
 	set(TRACE "trace", " ");
-	set(TRACE "events/ext4/ext4_evict_inode/enable", "1");
-	set("/proc/sys/vm/drop_caches", DROP_SLAB);
-	set(TRACE "events/ext4/ext4_evict_inode/enable", "0");
-	f = fopen(TRACE "trace", "r");
-	while (fgets(line, sizeof(line), f))
-		gone = gone || strstr(line, event);
+	set(EVICT, "1");
+}
+
+static bool inode_has_left(const char *event)
+{
+	FILE *f = fopen(TRACE "trace", "r");
+	bool found = false;
+	char line[256];
+
+	CHECK(f, "no " TRACE "trace");
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, event);
 	fclose(f);
-	CHECK(gone, "inode %ld is still in memory", (long)st.st_ino);
+	if (found)
+		set(EVICT, "0");
+	return found;
+}
+
+/*
+ * Make a file's inode leave memory; nobody may have it open.  By reclaim in the
+ * cgroup: drop_caches would empty tmem, too.
+ */
+static void drop_inode(const char *path)
+{
+	long held = ephemeral();
+	char event[64];
+	int tries;
+
+	watch_inode(path, event);
+	for (tries = 0; !inode_has_left(event); tries++) {
+		CHECK(tries < 100, "the inode of %s stays in memory", path);
+		cgroup_reclaim();
+	}
+	note("pages in tmem: before %ld, without the inode %ld", held,
+	     ephemeral());
 }
 
 /*
@@ -281,19 +322,29 @@ static void inode_back_in_memory_is_flushed(void)
 
 /*
  * A page of the inode is in the page cache when it leaves memory, and there is
- * an older one in tmem: that must go.  Hook: truncate_inode_pages_final().
+ * an older one in tmem: that must go.  Reclaim does not do that, but a change of
+ * the attribute for DAX does: then the inode leaves when the file is closed.
+ * Hook: truncate_inode_pages_final().
  */
 static void inode_leaves_nothing_outdated(void)
 {
 	const char *dir = fs_new(0);
 	int fd = file_new(dir, "file", OLD, PAGE);
+	struct fsxattr attr;
+	char event[64];
 
 	to_tmem(fd);
 	file_write(fd, NEW, 0, PAGE);
 	SYS(fsync(fd));
 	CHECK_OP(since(PRECACHE_GET), ==, 0);
+	SYS(ioctl(fd, FS_IOC_FSGETXATTR, &attr));
+	attr.fsx_xflags |= FS_XFLAG_DAX;
+	SYS(ioctl(fd, FS_IOC_FSSETXATTR, &attr));
+	CHECK_OP(file_cached(fd), ==, 1);
+	watch_inode(FS(0) "/file", event);
 	close(fd);
-	drop_inode(FS(0) "/file");
+	CHECK(inode_has_left(event), "the inode stays in memory");
+	CHECK_OP(since(PRECACHE_PUT), ==, 1);
 	fd = SYS(open(FS(0) "/file", O_RDWR));
 	file_verify(fd, NEW, 0, PAGE);
 }

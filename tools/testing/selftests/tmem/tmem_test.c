@@ -83,7 +83,7 @@ int try_set(const char *path, const char *fmt, ...)
 	va_start(ap, fmt);
 	len = vsnprintf(value, sizeof(value), fmt, ap);
 	va_end(ap);
-	fd = open(path, O_WRONLY);
+	fd = open(path, O_WRONLY | O_TRUNC);
 	if (fd < 0)
 		return -errno;
 	ret = write(fd, value, len) == len ? 0 : -errno;

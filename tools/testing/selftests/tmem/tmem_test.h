@@ -39,7 +39,6 @@
 #define SYSFS		"/sys/kernel/mm/tmem/"
 /* For drop_caches */
 #define DROP_PAGES	"1"
-#define DROP_SLAB	"2"
 #define RAM		"/sys/module/tmem_ram/parameters/"
 
 /* The runner and the tests */
