@@ -57,8 +57,6 @@ static int max_percent_set(const char *val, const struct kernel_param *kp)
 		return -EINVAL;
 	}
 	tmem_ram_max_percent = percent;
-	if (tmem_ram_up)
-		tme_host_set_limit(&tmem_ram_host, tmem_ram_limit());
 	return 0;
 }
 
@@ -141,8 +139,11 @@ static int tmem_ram_put_page(int pool, const struct tmem_oid *oid, u32 index,
 			     struct page *page)
 {
 	void *src = kmap_local_page(page);
-	int ret = tme_put(&tmem_ram_client, pool, oid->oid, index, src);
+	int ret;
 
+	/* A balloon may have changed how much memory there is */
+	tme_host_set_limit(&tmem_ram_host, tmem_ram_limit());
+	ret = tme_put(&tmem_ram_client, pool, oid->oid, index, src);
 	kunmap_local(src);
 	return ret;
 }
@@ -192,19 +193,21 @@ static const struct tmem_ops tmem_ram_ops = {
 static unsigned long tmem_ram_count(struct shrinker *shrinker,
 				    struct shrink_control *sc)
 {
-	return tme_client_ephemeral_frames(&tmem_ram_client) ?: SHRINK_EMPTY;
+	if (!tme_evictable(&tmem_ram_host))
+		return SHRINK_EMPTY;
+	return tme_client_frames(&tmem_ram_client, false);
 }
 
 static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 				   struct shrink_control *sc)
 {
-	unsigned long before = tme_client_ephemeral_frames(&tmem_ram_client);
-	unsigned long done = tme_evict(&tmem_ram_host, sc->nr_to_scan);
-	unsigned long after = tme_client_ephemeral_frames(&tmem_ram_client);
+	unsigned long done;
+	long bytes = 0;
 
+	done = tme_evict(&tmem_ram_host, sc->nr_to_scan, &bytes);
 	/* Tell reclaim, which counts only slab by itself, or it goes on */
-	if (after < before)
-		mm_account_reclaimed_pages(before - after);
+	if (bytes >= (long)PAGE_SIZE)
+		mm_account_reclaimed_pages(bytes / PAGE_SIZE);
 	return done ?: SHRINK_STOP;
 }
 
@@ -232,7 +235,6 @@ static int __init tmem_ram_init(void)
 	ret = tme_client_init(&tmem_ram_host, &tmem_ram_client);
 	if (ret)
 		goto destroy_host;
-	tme_host_set_limit(&tmem_ram_host, limit);
 	tme_client_set_compress(&tmem_ram_client, tmem_ram_compress);
 	tmem_ram_up = true;
 

@@ -71,13 +71,9 @@
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
-#define TME_CHUNK		(16 * PAGE_SIZE) /* step of the host's total */
-/*
- * Evictions for one put.  It is about one on the average.  But slots come in
- * sizes, and it can take many pages until one of another size gets room.
- */
-#define TME_PUT_EVICTS		64
-#define TME_EVICT_SKIPS		8		/* busy shards passed over */
+#define TME_CHUNK		(8 * PAGE_SIZE)	/* step of the host's total */
+/* Evictions for one put: a chunk of pages that repeat a word is 670 */
+#define TME_PUT_EVICTS		1024
 #define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */
 /* Room for the objects and nodes of a put: 15 nodes for two far indices, ... */
 #define TME_HEADROOM		(2 * PAGE_SIZE)
@@ -126,36 +122,50 @@ static long tme_chunks(long bytes)
  * Count @bytes, which may be negative.  Each step knows exactly from where to
  * where it took the client's number, so the sum of the chunks is exact as well.
  */
-static void tme_charge(struct tme_client *client, long bytes)
+static void tme_charge(struct tme_client *client, bool pers, long bytes)
 {
-	long now = atomic_long_add_return(bytes, &client->used);
+	long now = atomic_long_add_return(bytes, &client->used[pers]);
 	long chunks = tme_chunks(now) - tme_chunks(now - bytes);
 
 	if (chunks)
 		atomic_long_add(chunks, &client->host->chunks);
 }
 
-/* Count what the slot allocator has grown or shrunk by */
-static void tme_charge_slots(struct tme_client *client)
+/*
+ * Count what the slot allocator has grown or shrunk by.  Again if it does so
+ * meanwhile: what is counted last must not be an older number.  Return: bytes.
+ */
+static long tme_charge_slots(struct tme_client *client, bool pers)
 {
-	long now = port_slots_frames(client->slots[0]) +
-		   port_slots_frames(client->slots[1]);
+	long now, bytes, sum = 0;
 
-	if (now != READ_ONCE(client->slot_frames)) {
-		now -= xchg(&client->slot_frames, now);
-		tme_charge(client, now * (long)PAGE_SIZE);
+	while ((now = port_slots_frames(client->slots[pers])) !=
+	       READ_ONCE(client->slot_frames[pers])) {
+		bytes = now - xchg(&client->slot_frames[pers], now);
+		bytes *= (long)PAGE_SIZE;
+		tme_charge(client, pers, bytes);
+		sum += bytes;
 	}
+	return sum;
 }
 
-/* Is the client, or the host, over its limit when @room bytes more are used? */
-static int tme_over(struct tme_client *client, long room)
+static long tme_used(struct tme_client *client)
+{
+	return atomic_long_read(&client->used[0]) +
+	       atomic_long_read(&client->used[1]);
+}
+
+/*
+ * Is the client, or the host, over its limit when @room bytes more are used?
+ */
+static int tme_over(struct tme_client *client, bool pers, long room)
 {
 	struct tme_host *host = client->host;
-	long used = atomic_long_read(&client->used);
+	long used = atomic_long_read(&client->used[pers]);
 	long chunks = atomic_long_read(&host->chunks) +
 		      tme_chunks(used + room) - tme_chunks(used);
 
-	if (DIV_ROUND_UP((unsigned long)(used + room), PAGE_SIZE) >
+	if (DIV_ROUND_UP((unsigned long)(tme_used(client) + room), PAGE_SIZE) >
 	    READ_ONCE(client->cap))
 		return -EDQUOT;
 	if (chunks * (TME_CHUNK / PAGE_SIZE) > READ_ONCE(host->limit))
@@ -163,10 +173,15 @@ static int tme_over(struct tme_client *client, long room)
 	return 0;
 }
 
+static bool tme_shard_pers(const struct tme_shard *shard)
+{
+	return shard->pool->flags & TME_POOL_PERSISTENT;
+}
+
 static void tme_shard_charge(struct tme_shard *shard, long bytes)
 {
 	shard->stats.meta_bytes += bytes;
-	tme_charge(shard->pool->client, bytes);
+	tme_charge(shard->pool->client, tme_shard_pers(shard), bytes);
 }
 
 /* Objects and nodes: zeroed, counted, under the shard's lock */
@@ -176,9 +191,8 @@ static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 	void *p = NULL;
 
 	tme_shard_charge(shard, size);
-	if (!tme_over(shard->pool->client, 0))
-		p = port_cache_zalloc(cache,
-				      shard->pool->flags & TME_POOL_PERSISTENT);
+	if (!tme_over(shard->pool->client, tme_shard_pers(shard), 0))
+		p = port_cache_zalloc(cache, tme_shard_pers(shard));
 	if (!p)
 		tme_shard_charge(shard, -size);
 	return p;
@@ -380,19 +394,22 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 	return len;
 }
 
-static void tme_page_free(struct tme_client *client, struct tme_page *page)
+/* Return: bytes that the client takes less; negative if the slots have grown */
+static long tme_page_free(struct tme_client *client, struct tme_page *page)
 {
-	long bytes = sizeof(*page);
+	long bytes = sizeof(*page), slots = 0;
+	bool pers = page->pers;
 
 	if (page->len == PAGE_SIZE) {
 		port_frame_free(page->data);
 		bytes += PAGE_SIZE;
 	} else if (page->len) {
-		port_slot_free(client->slots[page->pers], page->data);
-		tme_charge_slots(client);
+		port_slot_free(client->slots[pers], page->data);
+		slots = tme_charge_slots(client, pers);
 	}
 	port_cache_free(PORT_PAGE, page);
-	tme_charge(client, -bytes);
+	tme_charge(client, pers, -bytes);
+	return bytes - slots;
 }
 
 static void tme_page_free_list(struct tme_client *client,
@@ -429,17 +446,22 @@ static int tme_page_read(struct tme_client *client, const struct tme_page *page,
 	return 0;
 }
 
-static int tme_make_room(struct tme_client *client);
+static int tme_make_room(struct tme_client *client, bool pers);
 
 /* A descriptor with its copy of @src; counted, not yet linked */
 static struct tme_page *tme_page_new(struct tme_client *client,
 				     const void *src, bool pers)
 {
-	struct tme_page *page = port_cache_zalloc(PORT_PAGE, pers);
+	struct tme_page *page;
 	long bytes = sizeof(*page);
 	int err, len = 0;
 	void *dst;
 
+	/* Once before the work, which may be for nothing, and once after */
+	err = tme_make_room(client, pers);
+	if (err)
+		return ERR_PTR(err);
+	page = port_cache_zalloc(PORT_PAGE, pers);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	if (!tme_same_filled(src, &page->data)) {
@@ -453,18 +475,18 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 			len = PAGE_SIZE;
 			bytes += PAGE_SIZE;
 		} else {
-			tme_charge_slots(client);
+			tme_charge_slots(client, pers);
 		}
 	}
 	page->len = len;
 	page->pers = pers;
 
-	tme_charge(client, bytes);
-	err = tme_make_room(client);
+	tme_charge(client, pers, bytes);
+	err = tme_make_room(client, pers);
 	if (len == PAGE_SIZE) {
 		page->data = err ? 0 : port_frame_alloc(pers);
 		if (!page->data) {
-			tme_charge(client, -bytes);
+			tme_charge(client, pers, -bytes);
 			port_cache_free(PORT_PAGE, page);
 			return ERR_PTR(err ?: -ENOMEM);
 		}
@@ -482,23 +504,16 @@ static struct tme_page *tme_page_new(struct tme_client *client,
  * Pages: where they are, under the lock of the shard
  */
 
-static bool tme_shard_ephemeral(const struct tme_shard *shard)
-{
-	return !(shard->pool->flags & TME_POOL_PERSISTENT);
-}
-
 /* Count a page in (@n == 1) or out (@n == -1) */
 static void tme_page_count(struct tme_shard *shard, struct tme_page *page,
 			   int n)
 {
 	struct tme_stats *stats = &shard->stats;
 
-	if (tme_shard_ephemeral(shard)) {
-		stats->eph_pages += n;
-	} else {
+	if (page->pers)
 		stats->pers_pages += n;
-		atomic_long_add(n, &shard->pool->client->pers_pages);
-	}
+	else
+		stats->eph_pages += n;
 	if (page->len == PAGE_SIZE)
 		stats->raw_pages += n;
 	else if (page->len)
@@ -511,7 +526,7 @@ static void tme_lru_add(struct tme_shard *shard, struct tme_page *page)
 	struct tme_client *client = shard->pool->client;
 
 	tme_page_count(shard, page, 1);
-	if (tme_shard_ephemeral(shard)) {
+	if (!page->pers) {
 		spin_lock(&client->lru_lock);
 		list_add_tail(&page->lru, &client->lru);
 		WRITE_ONCE(client->eph_pages, client->eph_pages + 1);
@@ -524,7 +539,7 @@ static void tme_lru_del(struct tme_shard *shard, struct tme_page *page)
 	struct tme_client *client = shard->pool->client;
 
 	tme_page_count(shard, page, -1);
-	if (tme_shard_ephemeral(shard)) {
+	if (!page->pers) {
 		spin_lock(&client->lru_lock);
 		list_del(&page->lru);
 		WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
@@ -577,11 +592,13 @@ static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
 
 /*
  * How far the client is above its share of ephemeral memory.  All weights are
- * equal and no minimum is guaranteed yet: this is where they belong.
+ * equal and no minimum is guaranteed yet: this is where they belong.  It is the
+ * memory that counts, not the pages: one that repeats a word takes nearly none.
  */
-static unsigned long tme_excess(struct tme_client *client)
+static long tme_excess(struct tme_client *client)
 {
-	return READ_ONCE(client->eph_pages);
+	return READ_ONCE(client->eph_pages) ?
+	       atomic_long_read(&client->used[0]) : 0;
 }
 
 /*
@@ -591,10 +608,10 @@ static unsigned long tme_excess(struct tme_client *client)
 static struct tme_client *tme_pick_locked(struct tme_host *host)
 {
 	struct tme_client *client, *victim = NULL;
-	unsigned long most = 0;
+	long most = 0;
 
 	list_for_each_entry(client, &host->clients, node) {
-		unsigned long excess = tme_excess(client);
+		long excess = tme_excess(client);
 
 		if (excess > most) {
 			most = excess;
@@ -628,19 +645,25 @@ static void tme_unpick(struct tme_client *victim)
 	atomic_long_add_return(-1, &victim->evictors);
 }
 
-/* Evict the client's oldest ephemeral page whose shard is not busy */
-static bool tme_evict_one(struct tme_client *client)
+/*
+ * Evict the client's oldest ephemeral page whose shard is not busy, and add the
+ * memory that this gave back to @bytes, if not NULL.  Neighbours in the list are
+ * often of one file, and so of one shard.
+ */
+static bool tme_evict_one(struct tme_client *client, long *bytes)
 {
-	int skips = TME_EVICT_SKIPS;
+	struct tme_shard *shard, *busy = NULL;
+	int walk = TME_BATCH;
 	struct tme_page *page;
-	struct tme_shard *shard;
+	long freed;
 
 	spin_lock(&client->lru_lock);
 	list_for_each_entry(page, &client->lru, lru) {
 		shard = page->object->shard;
-		if (spin_trylock(&shard->lock))
+		if (shard != busy && spin_trylock(&shard->lock))
 			goto found;
-		if (!skips--)
+		busy = shard;
+		if (!--walk)
 			break;
 	}
 	spin_unlock(&client->lru_lock);
@@ -654,35 +677,44 @@ found:
 	tme_page_erase(page);
 	shard->stats.evicted++;
 	spin_unlock(&shard->lock);
-	tme_page_free(client, page);
+	freed = tme_page_free(client, page);
+	if (bytes)
+		*bytes += freed;
 	return true;
 }
 
 /*
- * Bring @client and its host back under their limits, by TME_PUT_EVICTS
- * evictions or less.  Return: 0; -EDQUOT over its cap, -ENOMEM over the host's
- * limit, and then the put that wanted the room has to fail.
+ * Bring @client and its host back under their limits, by TME_PUT_EVICTS evictions
+ * or less.  Mostly it takes one; but pages that take next to nothing can lie
+ * ahead of others, and slots come in sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM
+ * over the host's limit, and then the put that wanted the room has to fail.
  */
-static int tme_make_room(struct tme_client *client)
+static int tme_make_room(struct tme_client *client, bool pers)
 {
 	struct tme_client *victim = NULL;
-	int err, tries = TME_PUT_EVICTS;
+	int err, work = 0;
 
-	while ((err = tme_over(client, TME_HEADROOM)) && tries--) {
+	while ((err = tme_over(client, pers, TME_HEADROOM)) &&
+	       work < TME_PUT_EVICTS) {
 		if (err == -EDQUOT) {
-			if (!READ_ONCE(client->eph_pages))
+			if (!tme_evict_one(client, NULL) &&
+			    !READ_ONCE(client->eph_pages))
 				break;
-			tme_evict_one(client);
+			work++;
 			continue;
+		}
+		/* Who is most above his share changes by and by */
+		if (victim && !(work % TME_BATCH)) {
+			tme_unpick(victim);
+			victim = NULL;
 		}
 		if (!victim)
 			victim = tme_pick(client);
 		if (!victim)
 			break;
-		if (!tme_evict_one(victim)) {
-			tme_unpick(victim);
-			victim = NULL;
-		}
+		if (!tme_evict_one(victim, NULL))
+			work |= TME_BATCH - 1;	/* busy: look for another */
+		work++;
 	}
 	if (victim)
 		tme_unpick(victim);
@@ -693,6 +725,7 @@ static int tme_make_room(struct tme_client *client)
  * tme_evict() - drop ephemeral pages
  * @host: the machine
  * @nr: how many pages at most
+ * @bytes: how much memory that gave back is added here; may be NULL
  *
  * Takes them from the client most above its share at that time, the oldest
  * first.
@@ -700,7 +733,7 @@ static int tme_make_room(struct tme_client *client)
  * Return: how many it dropped; fewer than @nr when there are no more, when
  * they are busy, or when the port said to stop.
  */
-unsigned long tme_evict(struct tme_host *host, unsigned long nr)
+unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 {
 	unsigned long done = 0, last;
 
@@ -714,7 +747,7 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr)
 			break;
 		last = done;
 		while (done < nr && done - last < TME_BATCH &&
-		       tme_evict_one(victim))
+		       tme_evict_one(victim, bytes))
 			done++;
 		tme_unpick(victim);
 	} while (done < nr && done > last && !port_should_stop());
@@ -780,12 +813,12 @@ static int tme_shards_new(struct tme_pool *pool)
 	unsigned int i;
 	int err;
 
-	tme_charge(pool->client, size);
-	err = tme_make_room(pool->client);
+	tme_charge(pool->client, false, size);
+	err = tme_make_room(pool->client, false);
 	if (!err)
 		shards = port_zalloc(size);
 	if (!shards) {
-		tme_charge(pool->client, -size);
+		tme_charge(pool->client, false, -size);
 		return err ?: -ENOMEM;
 	}
 	for (i = 0; i < TME_SHARDS; i++) {
@@ -1025,7 +1058,7 @@ int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	shard->stats.gets++;
 	if (page) {
 		shard->stats.hits++;
-		remove = tme_shard_ephemeral(shard);
+		remove = !page->pers;
 		if (remove)
 			tme_page_unlink(page);
 		else
@@ -1194,11 +1227,12 @@ int tme_client_destroy(struct tme_client *client)
 		if (!client->pool[id].shards)
 			continue;
 		port_free(client->pool[id].shards);
-		tme_charge(client,
+		tme_charge(client, false,
 			   -(long)(TME_SHARDS * sizeof(struct tme_shard)));
 	}
-	tme_charge_slots(client);
-	WARN_ON_ONCE(atomic_long_read(&client->used));
+	tme_charge_slots(client, false);
+	tme_charge_slots(client, true);
+	WARN_ON_ONCE(tme_used(client));
 	port_slots_destroy(client->slots[0]);
 	port_slots_destroy(client->slots[1]);
 	return 0;
@@ -1256,27 +1290,27 @@ void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 			spin_unlock(&shard->lock);
 		}
 	}
-	stats->slot_frames = READ_ONCE(client->slot_frames);
-	stats->used_bytes = atomic_long_read(&client->used);
+	stats->slot_frames = READ_ONCE(client->slot_frames[0]) +
+			     READ_ONCE(client->slot_frames[1]);
+	stats->used_bytes = tme_used(client);
+	stats->pers_bytes = atomic_long_read(&client->used[1]);
 }
 EXPORT_SYMBOL_GPL(tme_client_stats);
 
 /**
- * tme_client_ephemeral_frames() - what eviction could give back
+ * tme_client_frames() - how much memory a client takes
  * @client: the client
+ * @pers: for persistent pages, which only the client can give back; otherwise
+ *	for ephemeral ones, which eviction can
  *
- * Return: the ephemeral pages' part of the memory that @client takes, in frames.
+ * Return: data and metadata, in frames.
  */
-unsigned long tme_client_ephemeral_frames(struct tme_client *client)
+unsigned long tme_client_frames(struct tme_client *client, bool pers)
 {
-	u64 frames = atomic_long_read(&client->used) / PAGE_SIZE;
-	unsigned long eph = READ_ONCE(client->eph_pages);
-
-	if (!eph)
-		return 0;
-	return frames * eph / (eph + atomic_long_read(&client->pers_pages));
+	return DIV_ROUND_UP((unsigned long)atomic_long_read(&client->used[pers]),
+			    PAGE_SIZE);
 }
-EXPORT_SYMBOL_GPL(tme_client_ephemeral_frames);
+EXPORT_SYMBOL_GPL(tme_client_frames);
 
 /**
  * tme_host_init() - start the engine of a machine
@@ -1327,6 +1361,7 @@ EXPORT_SYMBOL_GPL(tme_host_destroy);
  */
 void tme_host_set_limit(struct tme_host *host, unsigned long frames)
 {
-	WRITE_ONCE(host->limit, frames);
+	if (READ_ONCE(host->limit) != frames)
+		WRITE_ONCE(host->limit, frames);
 }
 EXPORT_SYMBOL_GPL(tme_host_set_limit);

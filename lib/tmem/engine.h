@@ -30,6 +30,7 @@ struct tme_shard;
  * @meta_bytes: descriptors, objects, nodes and shards
  * @slot_frames: frames that the compressed slots take, with what is lost there
  * @used_bytes: all memory held: @meta_bytes, @raw_pages and @slot_frames
+ * @pers_bytes: of that, for persistent pages
  * @puts: puts, and of these
  * @put_fails: that failed
  * @gets: gets, and of these
@@ -39,7 +40,7 @@ struct tme_shard;
  */
 struct tme_stats {
 	u64 eph_pages, pers_pages, raw_pages, lz4_pages;
-	u64 meta_bytes, slot_frames, used_bytes;
+	u64 meta_bytes, slot_frames, used_bytes, pers_bytes;
 	u64 puts, put_fails, gets, hits, flushed, evicted;
 };
 
@@ -86,8 +87,7 @@ struct tme_pool {
  *	a slot that stays must not hold on to the memory of those that go
  * @compress: compress new pages?
  * @cap: frames it may take
- * @used: bytes it takes
- * @pers_pages: number of pages in persistent pools
+ * @used: bytes it takes, for ephemeral and for persistent pages
  * @slot_frames: of these, frames of @slots, as last counted
  * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
  * @lru: ephemeral pages, the next to be evicted first
@@ -103,9 +103,8 @@ struct tme_client {
 	bool compress;
 	unsigned long cap;
 
-	atomic_long_t used ____cacheline_aligned;
-	atomic_long_t pers_pages;
-	long slot_frames;
+	atomic_long_t used[2] ____cacheline_aligned;
+	long slot_frames[2];
 
 	spinlock_t lru_lock ____cacheline_aligned;
 	struct list_head lru;
@@ -121,7 +120,7 @@ int tme_client_destroy(struct tme_client *client);
 void tme_client_set_cap(struct tme_client *client, unsigned long frames);
 void tme_client_set_compress(struct tme_client *client, bool on);
 void tme_client_stats(struct tme_client *client, struct tme_stats *stats);
-unsigned long tme_client_ephemeral_frames(struct tme_client *client);
+unsigned long tme_client_frames(struct tme_client *client, bool pers);
 
 int tme_new_pool(struct tme_client *client, u32 flags);
 int tme_destroy_pool(struct tme_client *client, u32 pool);
@@ -134,7 +133,7 @@ int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 		   u32 index);
 int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3]);
 
-unsigned long tme_evict(struct tme_host *host, unsigned long nr);
+unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes);
 unsigned long tme_evictable(struct tme_host *host);
 
 #endif /* TME_ENGINE_H */

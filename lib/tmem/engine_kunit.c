@@ -341,7 +341,7 @@ static void evicts_the_right_client(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, tme_evictable(&f->host), 400);
 	for (i = 0; i < 100; )
-		i += tme_evict(&f->host, 100 - i);
+		i += tme_evict(&f->host, 100 - i, NULL);
 	KUNIT_EXPECT_EQ(test, stats(test, 1).eph_pages, 100);
 	/* In the order of their puts */
 	for (i = 0; i < 300; i++) {

@@ -563,7 +563,7 @@ static void size(void)
 
 		for (r = 0; r < ROUNDS; r++) {
 			t = now();
-			if (tme_evict(&host, i) != i)
+			if (tme_evict(&host, i, NULL) != i)
 				abort();
 			cost[r] = (now() - t) / i * 1e9;
 		}

@@ -661,6 +661,51 @@ static void evicts_the_right_client(void)
 	teardown();
 }
 
+/*
+ * Pages that repeat a word take next to nothing.  A client that has many of them
+ * is not the one to evict from, and where they are the oldest it takes many of
+ * them to make room: no put may fail for that.
+ */
+static void tiny_pages_starve_nobody(void)
+{
+	const u64 limit = 2000, tiny = 40000;
+	u64 i, n, bytes;
+	long freed = 0;
+
+	setup();
+	tme_host_set_limit(&host, limit);
+	for (n = 0; n < tiny; n++)
+		CHECK(!put(&A, 0, n / 64, n % 64, n, SAME));
+	for (i = 0; i < 1200; i++)
+		CHECK(!put(&B, 0, i / 64, i % 64, i, NOISE));
+	for (i = 0; i < 800; i++) {
+		CHECK(!put(&B, 1, i / 64, i % 64, i, NOISE));
+		CHECK(!put(&A, 0, n / 64, n % 64, n, SAME));
+		n++;
+	}
+	CHECK(stats(&A).eph_pages == n);
+	CHECK(stats(&B).evicted > 400);
+
+	/* The oldest of its own, and B has none that could go instead */
+	for (i = 0; i < 1200 / 64 + 1; i++)
+		flush_object(&B, 0, i);
+	for (i = 0; i < 900; i++)
+		CHECK(!put(&A, 1, i / 64, i % 64, i, NOISE));
+	for (i = 0; i < 900; i++)
+		CHECK(!get(&A, 1, i / 64, i % 64, i, NOISE));
+
+	/* What eviction says that it gave back is what is there again */
+	bytes = stats(&A).used_bytes;
+	n = tme_evict(&host, 1000, &freed);
+	CHECK(n && freed > 0);
+	CHECK(bytes - stats(&A).used_bytes >= (u64)freed);
+	CHECK(tme_client_frames(&A, true) ==
+	      (stats(&A).pers_bytes + PAGE_SIZE - 1) / PAGE_SIZE);
+	CHECK(stats(&A).pers_bytes > 900 * PAGE_SIZE &&
+	      stats(&A).pers_bytes < 950 * PAGE_SIZE);
+	teardown();
+}
+
 static void evict_order(void)
 {
 	u64 i;
@@ -673,11 +718,11 @@ static void evict_order(void)
 			CHECK(!put(&B, 0, i % 10, i, i, TEXT));
 	}
 	CHECK(tme_evictable(&host) == 1400);
-	CHECK(tme_evict(&host, 0) == 0);
-	CHECK(tme_evict(&host, 1) == 1);
+	CHECK(tme_evict(&host, 0, NULL) == 0);
+	CHECK(tme_evict(&host, 1, NULL) == 1);
 	/* a page that is put again moves to the end */
 	CHECK(!put(&A, 0, 1, 1, 1001, TEXT));
-	CHECK(tme_evict(&host, 498) == 498);
+	CHECK(tme_evict(&host, 498, NULL) == 498);
 	CHECK(stats(&A).evicted == 499 && stats(&B).evicted == 0);
 	for (i = 0; i < 1000; i++) {
 		CHECK(!get(&A, 1, i % 10, i, i, TEXT));
@@ -685,13 +730,13 @@ static void evict_order(void)
 		      (i >= 500 || i == 1 ? 0 : -ENOENT));
 	}
 	/* the last ones, then none */
-	CHECK(tme_evict(&host, 1000) == 400);
-	CHECK(tme_evict(&host, 1000) == 0);
+	CHECK(tme_evict(&host, 1000, NULL) == 400);
+	CHECK(tme_evict(&host, 1000, NULL) == 0);
 	CHECK(tme_evictable(&host) == 0);
 	for (i = 0; i < 100; i++)
 		CHECK(!put(&A, 0, 0, i, i, SAME));
 	port_stop = stop_always;
-	CHECK(tme_evict(&host, 100) == 32);
+	CHECK(tme_evict(&host, 100, NULL) == 32);
 	port_stop = NULL;
 	teardown();
 }
@@ -900,7 +945,7 @@ static void model_run(u64 seed, int ops, bool limits, bool fails)
 			break;
 		case 62:
 			if (limits)
-				tme_evict(&host, (r >> 40) % 16);
+				tme_evict(&host, (r >> 40) % 16, NULL);
 			break;
 		case 63:
 			model_check_counts(&client[c], c, exact);
@@ -1064,7 +1109,7 @@ static void *t_worker(void *arg)
 static void *t_evictor(void *arg)
 {
 	while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE)) {
-		tme_evict(&host, 5);
+		tme_evict(&host, 5, NULL);
 		sched_yield();
 	}
 	return NULL;
@@ -1204,6 +1249,7 @@ static const struct {
 	T(cap_is_hard),
 	T(cap_counts_metadata),
 	T(evicts_the_right_client),
+	T(tiny_pages_starve_nobody),
 	T(evict_order),
 	T(compress_toggled),
 	T(corruption_is_no_hit),
