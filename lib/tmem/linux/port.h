@@ -7,10 +7,11 @@
  * where it says so.  tools/testing/tmem/port.h is the other one.
  *
  * Memory is asked for in reclaim, on behalf of a page that will be freed in
- * return.  Who takes less than he brings may dig into the reserves, as in zswap:
- * metadata and compressed slots.  So may a frame for a persistent page, or the
- * page would stay.  For a frame of an ephemeral page, which is only a cache,
- * they are too good.
+ * return.  Who takes less than he brings may dig into the reserves: metadata and
+ * compressed slots.  So may a frame for a persistent page, or the page would
+ * stay.  But not to their ground, as reclaim itself may: one folio can bring
+ * many pages, and a slot can take several.  For a frame of an ephemeral page,
+ * which is only a cache, the reserves are too good.
  */
 #ifndef TME_PORT_H
 #define TME_PORT_H
@@ -43,7 +44,8 @@ extern struct kmem_cache *port_caches[PORT_CACHES];
 int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
 void port_exit(void);				/* may sleep */
 
-#define PORT_GFP	(__GFP_NORETRY | __GFP_NOWARN | __GFP_KSWAPD_RECLAIM)
+#define PORT_GFP	(__GFP_HIGH | __GFP_NOMEMALLOC | __GFP_NORETRY | \
+			 __GFP_NOWARN | __GFP_KSWAPD_RECLAIM)
 
 #define port_random(buf, len)	get_random_bytes(buf, len)
 #define port_should_stop()	need_resched()
@@ -63,8 +65,10 @@ static inline void port_cache_free(enum port_cache cache, void *p)
 /* A frame is a struct page */
 static inline unsigned long port_frame_alloc(bool pers)
 {
-	return (unsigned long)alloc_page(PORT_GFP | __GFP_HIGHMEM |
-					 (pers ? 0 : __GFP_NOMEMALLOC));
+	gfp_t gfp = pers ? PORT_GFP :
+			   (PORT_GFP & ~__GFP_HIGH) | __GFP_RECLAIMABLE;
+
+	return (unsigned long)alloc_page(gfp | __GFP_HIGHMEM);
 }
 
 static inline void port_frame_free(unsigned long frame)
