@@ -85,8 +85,12 @@
  *
  * When the inode is back its bit is clear.  A filter in the super block, one bit
  * for each of many inodes, says whether there may be something from earlier.  It
- * is emptied with each new epoch; that it is otherwise only added to costs
- * needless calls but no more.
+ * is emptied with each new epoch, and otherwise only added to, so one day it says
+ * yes to all.  A get then asks in vain.  A flush drops the whole object, once,
+ * and notes in AS_PRECACHE_FRESH that nothing from earlier is left.
+ *
+ * All this relies on the inode coming back as it has left.  After a journal was
+ * aborted it may not: ext4 asks for no page then.
  *
  *
  *	Whole file systems
@@ -116,8 +120,10 @@
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/precache.h>
 #include <linux/slab.h>
@@ -133,8 +139,9 @@
 
 #define PRECACHE_GATE_BITS	6
 
-/* 8 KiB per file system */
-#define PRECACHE_FILTER_BITS	16
+/* 2^n bits of filter: one for each page of memory, within reason */
+#define PRECACHE_FILTER_MIN	13
+#define PRECACHE_FILTER_MAX	22
 
 /**
  * struct precache_fs - what precache knows of a super block
@@ -144,6 +151,7 @@
  * @dead: a flush failed; nothing is put or got any more
  * @draining: number of drop_caches in progress; nothing is put
  * @epoch: part of each handle
+ * @filter_bits: the filter has 2^n bits
  * @filter: hash of inode number -> an inode has left pages here
  *
  * Lives from fill_super until after kill_sb().  Everybody else comes through
@@ -156,7 +164,8 @@ struct precache_fs {
 	bool dead;
 	atomic_t draining;
 	atomic_long_t epoch;
-	DECLARE_BITMAP(filter, 1 << PRECACHE_FILTER_BITS);
+	unsigned int filter_bits;
+	unsigned long filter[];
 };
 
 DEFINE_STATIC_KEY_FALSE(precache_key);
@@ -183,19 +192,26 @@ static struct precache_fs *precache_fs_of(struct address_space *mapping)
 	return smp_load_acquire(&mapping->host->i_sb->s_precache);
 }
 
-static unsigned int precache_filter_bit(struct address_space *mapping)
+static unsigned int precache_filter_bit(struct precache_fs *fs,
+					struct address_space *mapping)
 {
-	return hash_long(mapping->host->i_ino, PRECACHE_FILTER_BITS);
+	return hash_long(mapping->host->i_ino, fs->filter_bits);
 }
 
-/* See "Which inodes have pages in tmem" above. */
-static bool precache_has_pages(struct precache_fs *fs,
-			       struct address_space *mapping)
+/* May there be pages that were put since the inode was read in ... */
+static bool precache_has_new(struct address_space *mapping)
 {
 	/* The caller's look at the xarray comes before the look at the bit */
 	smp_rmb();
-	return test_bit(AS_PRECACHE, &mapping->flags) ||
-	       test_bit(precache_filter_bit(mapping), fs->filter);
+	return test_bit(AS_PRECACHE, &mapping->flags);
+}
+
+/* ... or before?  See "Which inodes have pages in tmem" above. */
+static bool precache_has_old(struct precache_fs *fs,
+			     struct address_space *mapping)
+{
+	return !test_bit(AS_PRECACHE_FRESH, &mapping->flags) &&
+	       test_bit(precache_filter_bit(fs, mapping), fs->filter);
 }
 
 static struct tmem_oid precache_oid(const struct precache_fs *fs,
@@ -242,14 +258,18 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid;
 	pgoff_t nr;
+	bool old;
 	int ret;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
-	if (start > end || !fs || !precache_has_pages(fs, mapping))
+	if (start > end || !fs)
+		return;
+	old = precache_has_old(fs, mapping);
+	if (!old && !precache_has_new(mapping))
 		return;
 
 	oid = precache_oid(fs, mapping);
-	if (end - start < PRECACHE_FLUSH_PAGES) {
+	if (!old && end - start < PRECACHE_FLUSH_PAGES) {
 		for (nr = end - start + 1; nr; nr--)
 			precache_flush_one(fs, &oid, start++);
 		return;
@@ -258,6 +278,8 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	if (ret)
 		precache_kill(fs, ret);
 	count_vm_event(PRECACHE_FLUSH_INODE);
+	smp_mb__before_atomic();	/* others then need not flush */
+	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
 }
 
 /**
@@ -374,7 +396,8 @@ bool __precache_get(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
 
 	if (!fs || folio_test_large(folio) || folio->index > U32_MAX ||
-	    precache_refuses(mapping) || !precache_has_pages(fs, mapping))
+	    precache_refuses(mapping) ||
+	    !(precache_has_new(mapping) || precache_has_old(fs, mapping)))
 		return false;
 
 	smp_mb();	/* insertion before gate, see "Ranges" above */
@@ -414,11 +437,15 @@ static bool precache_keep(struct address_space *mapping)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
 
-	if (!fs || !mapping_exiting(mapping) || !mapping->host->i_nlink ||
-	    precache_refuses(mapping))
+	if (!fs || !mapping_exiting(mapping))
+		return false;
+	/* After umount nobody will ask, and the pool goes as a whole */
+	if (!(fs->sb->s_flags & SB_ACTIVE))
+		return true;
+	if (!mapping->host->i_nlink || precache_refuses(mapping))
 		return false;
 	if (test_bit(AS_PRECACHE, &mapping->flags))
-		set_bit(precache_filter_bit(mapping), fs->filter);
+		set_bit(precache_filter_bit(fs, mapping), fs->filter);
 	return true;
 }
 
@@ -494,8 +521,13 @@ void precache_drop_begin(struct super_block *sb)
 	atomic_inc(&fs->draining);
 	smp_mb__after_atomic();	/* pairs with the one in __precache_evict() */
 	atomic_long_inc(&fs->epoch);
-	/* Nothing from earlier can be found; a put is later than drop_end() */
-	bitmap_zero(fs->filter, 1 << PRECACHE_FILTER_BITS);
+	/*
+	 * Now nothing from earlier can be found, and a put is later than
+	 * precache_drop_end().  But who finds the filter empty, and so does not
+	 * flush, must not leave a page to a get in the old epoch.
+	 */
+	smp_mb__after_atomic();
+	bitmap_zero(fs->filter, 1UL << fs->filter_bits);
 }
 
 /**
@@ -551,6 +583,7 @@ static void precache_new_pool(struct precache_fs *fs)
 void precache_init_fs(struct super_block *sb)
 {
 	struct precache_fs *fs;
+	unsigned int bits;
 
 	if (!tmem_wanted(NULL) || !precache_allowed)
 		return;
@@ -560,11 +593,15 @@ void precache_init_fs(struct super_block *sb)
 		return;
 	}
 
-	fs = kvzalloc(sizeof(*fs), GFP_KERNEL);
+	bits = clamp(ilog2(totalram_pages()), PRECACHE_FILTER_MIN,
+		     PRECACHE_FILTER_MAX);
+	fs = kvzalloc(struct_size(fs, filter, BITS_TO_LONGS(1UL << bits)),
+		      GFP_KERNEL);
 	if (!fs)
 		return;
 	fs->sb = sb;
 	fs->pool = -1;
+	fs->filter_bits = bits;
 
 	mutex_lock(&precache_lock);
 	list_add(&fs->list, &precache_list);

@@ -821,6 +821,55 @@ static void precache_file_that_comes_back_finds_its_pages(struct kunit *test)
 	iput(file.inode);
 }
 
+/* The first flush takes all that is left from earlier: no other is needed */
+static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
+{
+	struct precache_mount file = precache_file(test, 0);
+	unsigned long ino = file.inode->i_ino;
+
+	precache_reclaim(test, &file, 1, 1);
+	precache_reclaim(test, &file, 2, 2);
+	iput(file.inode);
+	file = precache_file(test, ino);
+	fake_forget_calls();
+	precache_flush_range(file.mapping, 7, 7);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_FLUSH_OBJECT));
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	precache_flush_range(file.mapping, 1, 1);
+	precache_flush_range(file.mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, &file, 1, 1));
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+
+	/* What is put from now on is known of */
+	precache_reclaim(test, &file, 1, 3);
+	precache_reclaim(test, &file, 2, 4);
+	precache_flush_range(file.mapping, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_FLUSH_PAGE));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, &file, 2, 4));
+	iput(file.inode);
+}
+
+/* At umount a flush for each file would be for nothing */
+static void precache_unmount_flushes_no_file(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct precache_mount file = precache_file(test, 0);
+	struct folio *folio;
+
+	precache_reclaim(test, &file, 1, 1);
+	folio = filemap_grab_folio(file.mapping, 1);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+	fake_forget_calls();
+	/* As in generic_shutdown_super() */
+	fs->sb->s_flags &= ~SB_ACTIVE;
+	iput(file.inode);
+	fs->sb->s_flags |= SB_ACTIVE;
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
 static void precache_deleted_file_leaves_nothing(struct kunit *test)
 {
 	struct precache_mount file = precache_file(test, 0);
@@ -942,10 +991,12 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_file_systems_do_not_meet),
 	KUNIT_CASE(precache_files_do_not_meet),
 	KUNIT_CASE(precache_file_that_comes_back_finds_its_pages),
+	KUNIT_CASE(precache_file_that_comes_back_is_flushed_once),
 	KUNIT_CASE(precache_deleted_file_leaves_nothing),
 	KUNIT_CASE_PARAM(precache_file_obstacle_leaves_nothing,
 			 precache_file_obstacle_gen_params),
 	KUNIT_CASE(precache_cached_file_leaves_nothing),
+	KUNIT_CASE(precache_unmount_flushes_no_file),
 	KUNIT_CASE(precache_unmount_destroys_the_pool_last),
 	KUNIT_CASE(precache_other_block_size_is_refused),
 	KUNIT_CASE(precache_without_a_pool_left_mounts_without),
