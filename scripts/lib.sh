@@ -156,7 +156,7 @@ step()
 	else
 		{
 			echo "$name: FAILED ($status) after $((SECONDS - start)) s"
-			tail -n 25 "$log" | sed 's/^/    /'
+			tail -n 25 "$log" | sed 's/^/    | /'
 			echo "    (all of it: ${log#"$TOP"/})"
 		} >&2
 	fi
