@@ -71,6 +71,30 @@ static void failed_flush_disables_precache(void)
 }
 
 /*
+ * A commit fails.  Now inodes can be read in as they were before, with other
+ * blocks or with those of another file: nothing is got any more, though ext4 may
+ * not know yet.  Hook: the look at the journal in ext4_mpage_readpages().
+ */
+static void nothing_is_got_after_failed_commit(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, LEN), other;
+
+	to_tmem(fd);
+	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+	file_verify(fd, OLD, 0, PAGE);
+	CHECK_OP(since(PRECACHE_GET), ==, 1);
+
+	other = SYS(open(FS(0) "/other", O_RDWR | O_CREAT, 0600));
+	fs_bad_writes(0);
+	CHECK(fsync(other) && errno == EIO, "fsync: %s", strerror(errno));
+	mark();
+	file_verify(fd, OLD, PAGE, LEN - PAGE);
+	CHECK_OP(since(PRECACHE_GET), ==, 0);
+	CHECK_OP(since(PRECACHE_GET_MISS), ==, 0);
+}
+
+/*
  * A page is overwritten while an old copy is in tmem, and then cannot be put.
  * Hook: none; the contract of put.
  */
@@ -120,6 +144,8 @@ static const struct test tests[] = {
 	{ "write_error_is_not_hidden_by_precache",
 	  write_error_is_not_hidden_by_precache },
 	{ "failed_flush_disables_precache", failed_flush_disables_precache },
+	{ "nothing_is_got_after_failed_commit",
+	  nothing_is_got_after_failed_commit },
 	{ "failed_put_leaves_no_old_page", failed_put_leaves_no_old_page },
 	{ "poisoned_page_uncovers_no_old_page",
 	  poisoned_page_uncovers_no_old_page },

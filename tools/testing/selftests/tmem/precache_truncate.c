@@ -223,64 +223,22 @@ static void collapse_and_insert_flush_precache(void)
 	CHECK_OP(since(PRECACHE_GET), >, 28);
 }
 
-#define TRACE	"/sys/kernel/tracing/"
-
-static bool trace_has(const char *text)
-{
-	FILE *f = fopen(TRACE "trace", "r");
-	bool found = false;
-	char line[256];
-
-	CHECK(f, "no " TRACE "trace");
-	while (!found && fgets(line, sizeof(line), f))
-		found = strstr(line, text);
-	fclose(f);
-	return found;
-}
-
-#define EVICT	TRACE "events/ext4/ext4_evict_inode/enable"
-
-/* From now on see whether this inode leaves memory */
-static void watch_inode(const char *path, char event[64])
-{
-	struct stat st;
-
-	SYS(stat(path, &st));
-	snprintf(event, 64, "ino %ld nlink", (long)st.st_ino);
-	set(TRACE "trace", " ");
-	set(EVICT, "1");
-}
-
-static bool inode_has_left(const char *event)
-{
-	FILE *f = fopen(TRACE "trace", "r");
-	bool found = false;
-	char line[256];
-
-	CHECK(f, "no " TRACE "trace");
-	while (!found && fgets(line, sizeof(line), f))
-		found = strstr(line, event);
-	fclose(f);
-	if (found)
-		set(EVICT, "0");
-	return found;
-}
+#define EVICT_INODE	"ext4/ext4_evict_inode"
 
 /*
- * Make a file's inode leave memory; nobody may have it open.  By reclaim in the
+ * Make an inode leave memory; nobody may have it open.  By reclaim in the
  * cgroup: drop_caches would empty tmem, too.
  */
-static void drop_inode(const char *path)
+static void drop_inode(unsigned long ino)
 {
 	long held = ephemeral();
-	char event[64];
-	int tries;
+	int tries = 0;
 
-	watch_inode(path, event);
-	for (tries = 0; !inode_has_left(event); tries++) {
-		CHECK(tries < 100, "the inode of %s stays in memory", path);
+	do {
+		CHECK(tries++ < 100, "inode %ld stays in memory", ino);
+		trace_begin(EVICT_INODE, "ino == %ld", ino);
 		cgroup_reclaim();
-	}
+	} while (!trace_end(EVICT_INODE));
 	note("pages in tmem: before %ld, without the inode %ld", held,
 	     ephemeral());
 }
@@ -293,10 +251,11 @@ static void pages_outlive_the_inode_in_memory(void)
 {
 	const char *dir = fs_new(0);
 	int fd = file_new(dir, "file", OLD, PAGE);
+	unsigned long ino = file_ino(fd);
 
 	to_tmem(fd);
 	close(fd);
-	drop_inode(FS(0) "/file");
+	drop_inode(ino);
 	fd = SYS(open(FS(0) "/file", O_RDWR));
 	file_verify(fd, OLD, 0, PAGE);
 	CHECK_OP(since(PRECACHE_GET), ==, 1);
@@ -310,10 +269,11 @@ static void inode_back_in_memory_is_flushed(void)
 {
 	const char *dir = fs_new(0);
 	int fd = file_new(dir, "file", OLD, PAGE);
+	unsigned long ino = file_ino(fd);
 
 	to_tmem(fd);
 	close(fd);
-	drop_inode(FS(0) "/file");
+	drop_inode(ino);
 	fd = SYS(open(FS(0) "/file", O_RDWR));
 	file_write_direct(fd, NEW, 0, PAGE);
 	file_verify(fd, NEW, 0, PAGE);
@@ -330,8 +290,8 @@ static void inode_leaves_nothing_outdated(void)
 {
 	const char *dir = fs_new(0);
 	int fd = file_new(dir, "file", OLD, PAGE);
+	unsigned long ino = file_ino(fd);
 	struct fsxattr attr;
-	char event[64];
 
 	to_tmem(fd);
 	file_write(fd, NEW, 0, PAGE);
@@ -341,9 +301,9 @@ static void inode_leaves_nothing_outdated(void)
 	attr.fsx_xflags |= FS_XFLAG_DAX;
 	SYS(ioctl(fd, FS_IOC_FSSETXATTR, &attr));
 	CHECK_OP(file_cached(fd), ==, 1);
-	watch_inode(FS(0) "/file", event);
+	trace_begin(EVICT_INODE, "ino == %ld", ino);
 	close(fd);
-	CHECK(inode_has_left(event), "the inode stays in memory");
+	CHECK(trace_end(EVICT_INODE), "the inode stays in memory");
 	CHECK_OP(since(PRECACHE_PUT), ==, 1);
 	fd = SYS(open(FS(0) "/file", O_RDWR));
 	file_verify(fd, NEW, 0, PAGE);
@@ -358,7 +318,7 @@ static void reused_inode_shows_no_old_data(void)
 {
 	const char *dir = fs_new(0);
 	const size_t len = 8 * PAGE;
-	struct stat was, is;
+	unsigned long ino;
 	int round, fd;
 	size_t size;
 	long held;
@@ -368,18 +328,16 @@ static void reused_inode_shows_no_old_data(void)
 		size = round % 2 ? PAGE : len;
 		fd = file_new(dir, "old", OLD, size);
 		to_tmem(fd);
-		SYS(fstat(fd, &was));
+		ino = file_ino(fd);
 		held = ephemeral();
 		close(fd);
 		if (round % 2)
-			drop_inode(FS(0) "/old");
+			drop_inode(ino);
 		SYS(unlink(FS(0) "/old"));
 		check_flushed(held, size / PAGE);
 
 		fd = file_new(dir, "new", 0, 0);
-		SYS(fstat(fd, &is));
-		CHECK(is.st_ino == was.st_ino, "inode %ld was not reused but %ld",
-		      (long)was.st_ino, (long)is.st_ino);
+		CHECK_OP(file_ino(fd), ==, ino);
 		file_write_direct(fd, NEW, 0, len);
 		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
 		file_verify(fd, NEW, len - PAGE, PAGE);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <linux/aio_abi.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
@@ -189,6 +190,42 @@ void must_run(const char *fmt, ...)
 	}
 	SYS(waitpid(pid, &status, 0));
 	CHECK(!status, "status %x of: %s", status, command);
+}
+
+/* Tracing */
+
+#define TRACE		"/sys/kernel/tracing/"
+
+void trace_begin(const char *event, const char *filter, ...)
+{
+	char path[128], value[128];
+	va_list ap;
+
+	va_start(ap, filter);
+	vsnprintf(value, sizeof(value), filter, ap);
+	va_end(ap);
+	snprintf(path, sizeof(path), TRACE "events/%s/filter", event);
+	set(path, "%s", value);
+	set(TRACE "trace", " ");
+	snprintf(path, sizeof(path), TRACE "events/%s/enable", event);
+	set(path, "1");
+}
+
+/* How often did it happen?  Only one at a time is traced. */
+long trace_end(const char *event)
+{
+	char path[128], line[512];
+	long n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), TRACE "events/%s/enable", event);
+	set(path, "0");
+	f = fopen(TRACE "trace", "r");
+	CHECK(f, "no " TRACE "trace");
+	while (fgets(line, sizeof(line), f))
+		n += *line != '#' && strstr(line, strchr(event, '/') + 1);
+	fclose(f);
+	return n;
 }
 
 /* The kernel's log */
@@ -393,6 +430,12 @@ void fs_slow_writes(int n, int ms)
 		 disk_name(), start, disk_name(), start, ms);
 }
 
+void fs_bad_writes(int n)
+{
+	fs_table(n, "0 %ld flakey %s %ld 0 3600 1 error_writes",
+		 FS_SIZE / SECTOR, disk_name(), n * (FS_SIZE / SECTOR));
+}
+
 void fs_make(int n, const char *mkfs)
 {
 	fs_linear(n);
@@ -422,11 +465,17 @@ const char *fs_new(int n)
 /* Where on the scratch disk a file's page is */
 off_t fs_disk_offset(int n, int fd, off_t off)
 {
-	int block = off / PAGE;
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u = { .map = { .fm_start = off, .fm_length = PAGE,
+			 .fm_extent_count = 1 } };
+	struct fiemap_extent *extent = &u.map.fm_extents[0];
 
-	SYS(ioctl(fd, FIBMAP, &block));
-	CHECK(block > 0, "page %ld has no block", (long)(off / PAGE));
-	return n * FS_SIZE + block * PAGE;
+	SYS(ioctl(fd, FS_IOC_FIEMAP, &u.map));
+	CHECK(u.map.fm_mapped_extents == 1, "page %ld has no block",
+	      (long)(off / PAGE));
+	return n * FS_SIZE + extent->fe_physical + off - extent->fe_logical;
 }
 
 /* Files */
@@ -437,6 +486,14 @@ off_t file_size(int fd)
 
 	SYS(fstat(fd, &st));
 	return st.st_size;
+}
+
+unsigned long file_ino(int fd)
+{
+	struct stat st;
+
+	SYS(fstat(fd, &st));
+	return st.st_ino;
 }
 
 void file_write(int fd, uint64_t seed, off_t off, size_t len)
@@ -709,6 +766,7 @@ static void clean(void)
 		set(FAIL "probability", "0");
 	try_set(SYSFS "precache", "1");
 	try_set(SYSFS "preswap", "1");
+	try_set(TRACE "events/enable", "0");
 	zswap_enable(false);
 	set("/proc/sys/vm/page-cluster", "0");
 

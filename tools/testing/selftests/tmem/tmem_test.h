@@ -115,6 +115,10 @@ static inline long preswap_pages(void)
 	return get_long(SYSFS "preswap_pages");
 }
 
+/* A trace event, only where the filter is true, since trace_begin() */
+__printf(2, 3) void trace_begin(const char *event, const char *filter, ...);
+long trace_end(const char *event);
+
 /* The kernel's log since kmsg_mark() */
 void kmsg_mark(void);
 void kmsg_mark_boot(void);
@@ -152,6 +156,7 @@ const char *fs_dev(int n);
 __printf(2, 3) void fs_table(int n, const char *fmt, ...);
 void fs_linear(int n);
 void fs_slow_writes(int n, int ms);
+void fs_bad_writes(int n);
 void fs_make(int n, const char *mkfs);
 const char *fs_mount(int n, const char *options);
 void fs_umount(int n);
@@ -164,6 +169,7 @@ const char *disk_name(void);
 int file_new(const char *dir, const char *name, uint64_t seed, size_t len);
 int file_direct(int fd);
 off_t file_size(int fd);
+unsigned long file_ino(int fd);
 void file_write(int fd, uint64_t seed, off_t off, size_t len);
 void file_verify(int fd, uint64_t seed, off_t off, size_t len);
 bool file_is(int fd, uint64_t seed, off_t off, size_t len);
