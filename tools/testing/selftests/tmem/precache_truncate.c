@@ -40,7 +40,9 @@ static void check_hole(int fd, off_t start, off_t end)
 /*
  * A hole within a page, or with a partial page at each end: the flush covers
  * these, though truncation of the page cache does nothing about pages that are
- * not cached.  Hook: truncate_inode_pages_range(), rounding outward.
+ * not cached.  Hook: truncate_inode_pages_range().  (That it rounds outward is
+ * for KUnit to see: ext4 flushes the pages at the ends once more when it zeroes
+ * a part of them.)
  */
 static void hole_flushes_partial_pages(int mode)
 {
