@@ -18,6 +18,7 @@
 #include <linux/swapops.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include <linux/zswap.h>
 #include "tmem_kunit.h"
 
 #define PRESWAP_DEVICES		2
@@ -55,6 +56,8 @@ static int preswap_test_init(struct kunit *test)
 		t->si[i] = si;
 		KUNIT_ASSERT_EQ(test, 0, preswap_swapon(si));
 		KUNIT_ASSERT_NOT_NULL(test, si->preswap_map);
+		/* A put invalidates what zswap may have */
+		KUNIT_ASSERT_EQ(test, 0, zswap_swapon(i, PRESWAP_SLOTS));
 	}
 	KUNIT_ASSERT_EQ(test, 0, preswap_pages());
 	return 0;
@@ -68,6 +71,7 @@ static void preswap_test_exit(struct kunit *test)
 	for (i = 0; t && i < PRESWAP_DEVICES && t->si[i]; i++) {
 		preswap_invalidate(swp_entry(i, 0), t->si[i]->max);
 		preswap_swapoff(t->si[i]);
+		zswap_swapoff(i);
 	}
 }
 

@@ -102,8 +102,7 @@ static void dio_write_flushes_again_after_io(void)
 
 /*
  * The same for a write into unwritten extents, which until the end of the I/O
- * read as zeros.  Hook: the order in iomap_dio_complete(), end_io before the
- * invalidation.
+ * read as zeros.  Hooks: as above.
  */
 static void dio_write_to_unwritten_flushes_zeros(void)
 {

@@ -16,7 +16,7 @@ static void write_error_is_not_hidden_by_precache(void)
 {
 	const long sectors = FS_SIZE / SECTOR;
 	int fd = file_new(fs_new(0), "file", OLD, LEN), i;
-	long at, puts;
+	long at;
 
 	to_tmem(fd);
 	at = fs_disk_offset(0, fd, 0) / SECTOR;
@@ -28,9 +28,7 @@ static void write_error_is_not_hidden_by_precache(void)
 	fs_linear(0);
 
 	for (i = 0; i < 2; i++) {
-		puts = counter(PRECACHE_PUT);
-		evict(fd);
-		CHECK_OP(counter(PRECACHE_PUT) - puts, ==, 0);
+		CHECK_OP(evict_puts(fd), ==, 0);
 		file_verify(fd, OLD, 0, LEN);
 	}
 	CHECK_OP(since(PRECACHE_GET), ==, 0);
@@ -43,7 +41,7 @@ static void write_error_is_not_hidden_by_precache(void)
  */
 static void failed_flush_disables_precache(void)
 {
-	long puts, gets;
+	long gets;
 	int fd, other;
 
 	fs_new(0);
@@ -60,9 +58,7 @@ static void failed_flush_disables_precache(void)
 	inject(0, 0, 0);
 	CHECK(kmsg_has("flush failed"), "nothing in the log");
 	file_verify(fd, NEW, 0, LEN);
-	puts = counter(PRECACHE_PUT);
-	evict(fd);
-	CHECK_OP(counter(PRECACHE_PUT) - puts, ==, 0);
+	CHECK_OP(evict_puts(fd), ==, 0);
 	file_verify(fd, NEW, 0, LEN);
 	CHECK_OP(counter(PRECACHE_GET) - gets, ==, 0);
 

@@ -16,7 +16,6 @@
 
 #define LEN		(8 * PAGE)
 
-#define PUT	"tmem/tmem_put_page"
 #define GET	"tmem/tmem_get_page"
 
 /* Evict, and read back: how many pages were put, and asked for? */
@@ -25,9 +24,7 @@ static void evict_and_read(int fd, uint64_t seed, size_t len, long *puts,
 {
 	file_cache(fd);
 	CHECK_OP(file_cached(fd), >, 0);
-	trace_begin(PUT, "oid0 == %ld", file_ino(fd));
-	evict(fd);
-	*puts = trace_end(PUT);
+	*puts = evict_puts(fd);
 	trace_begin(GET, "oid0 == %ld", file_ino(fd));
 	file_verify(fd, seed, 0, len);
 	*gets = trace_end(GET);
@@ -170,9 +167,7 @@ static void swap_file_reads_as_on_disk(void)
 	SYS(pread(fd, cached, PAGE, len - PAGE));
 	CHECK_OP(trace_end(GET), ==, 0);
 	CHECK_OP(file_cached(fd), >, 0);
-	trace_begin(PUT, "oid0 == %ld", file_ino(fd));
-	evict(fd);
-	CHECK_OP(trace_end(PUT), ==, 0);
+	CHECK_OP(evict_puts(fd), ==, 0);
 
 	verify(mem, 2 * MIB, NEW, 0, "memory");
 	SYS(munmap(mem, 2 * MIB));

@@ -461,6 +461,7 @@ static void large_folios_are_whole(void)
 {
 	const size_t len = MIB, large = 16 * PAGE;
 	static const int percent[] = { 0, 10, 100, 0, 10 };
+	unsigned char vec[16] = { 0 };
 	long allocated, split;
 	size_t i, n, partly;
 	char *area, *p;
@@ -488,6 +489,13 @@ static void large_folios_are_whole(void)
 		     percent[i], preswap_pages(), split);
 		CHECK(!partly || split, "a large folio was put in part");
 		CHECK_OP(preswap_pages(), ==, persistent());
+		if (!preswap_pages()) {
+			/* All of it is on zram: one fault reads 16 pages */
+			verify(p, PAGE, 3 + i, 0, "memory");
+			SYS(mincore(p, large, vec));
+			CHECK(!memchr(vec, 0, sizeof(vec)),
+			      "a large folio was not swapped in as such");
+		}
 		verify(p, len, 3 + i, 0, "memory");
 		SYS(madvise(p, len, MADV_DONTNEED));
 	}

@@ -204,6 +204,8 @@ void trace_begin(const char *event, const char *filter, ...)
 	va_start(ap, filter);
 	vsnprintf(value, sizeof(value), filter, ap);
 	va_end(ap);
+	/* Or else the scheduler's code is patched, too, each time */
+	set(TRACE "options/record-cmd", "0");
 	snprintf(path, sizeof(path), TRACE "events/%s/filter", event);
 	set(path, "%s", value);
 	set(TRACE "trace", " ");
@@ -596,6 +598,19 @@ void evict(int fd)
 	}
 }
 
+/*
+ * The same.  Return: how many of its pages were put; the counters know what else
+ * was, programs for example.
+ */
+long evict_puts(int fd)
+{
+	static const char put[] = "tmem/tmem_put_page";
+
+	trace_begin(put, "oid0 == %ld", file_ino(fd));
+	evict(fd);
+	return trace_end(put);
+}
+
 /* The whole file is in tmem, and nothing of it in the page cache */
 void to_tmem(int fd)
 {
@@ -736,9 +751,17 @@ void swap_out(char *addr, size_t len)
 	free(vec);
 }
 
+/* Once it has been told anything, even "off", large folios are not swapped in */
 void zswap_enable(bool on)
 {
-	set("/sys/module/zswap/parameters/enabled", "%c", on ? 'Y' : 'N');
+	static const char path[] = "/sys/module/zswap/parameters/enabled";
+	FILE *f = fopen(path, "r");
+	char is = '?';
+
+	CHECK(f && fscanf(f, " %c", &is) == 1, "%s: %s", path, strerror(errno));
+	fclose(f);
+	if (is != (on ? 'Y' : 'N'))
+		set(path, "%c", on ? 'Y' : 'N');
 }
 
 /* The runner */

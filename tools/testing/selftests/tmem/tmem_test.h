@@ -177,6 +177,7 @@ void file_write_direct(int fd, uint64_t seed, off_t off, size_t len);
 void file_cache(int fd);
 long file_cached(int fd);
 void evict(int fd);
+long evict_puts(int fd);
 void to_tmem(int fd);
 void forget_shadows(const char *dir);
 
