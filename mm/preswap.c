@@ -125,6 +125,13 @@ VISIBLE_IF_KUNIT struct swap_info_struct *preswap_si(swp_entry_t entry)
 	return swp_swap_info(entry);
 }
 
+/* What zswap has of the slot is outdated now, and its shrinker would write it */
+VISIBLE_IF_KUNIT void preswap_drop_zswap(swp_entry_t entry)
+{
+	KUNIT_STATIC_STUB_REDIRECT(preswap_drop_zswap, entry);
+	zswap_invalidate(entry);
+}
+
 static struct tmem_oid preswap_oid(swp_entry_t entry)
 {
 	return (struct tmem_oid){ {
@@ -278,8 +285,7 @@ bool __preswap_store(struct folio *folio)
 		}
 		if (!test_and_set_bit(swp_offset(entry), map))
 			atomic_long_inc(&preswap_nr);
-		/* or its shrinker would write older contents to the disk */
-		zswap_invalidate(entry);
+		preswap_drop_zswap(entry);
 		count_vm_event(PRESWAP_PUT);
 		cond_resched();
 	}

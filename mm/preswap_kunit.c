@@ -18,7 +18,6 @@
 #include <linux/swapops.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
-#include <linux/zswap.h>
 #include "tmem_kunit.h"
 
 #define PRESWAP_DEVICES		2
@@ -27,6 +26,7 @@
 
 struct preswap_test {
 	struct swap_info_struct *si[PRESWAP_DEVICES];
+	int zswap_drops;
 };
 
 static struct swap_info_struct *preswap_test_si(swp_entry_t entry)
@@ -35,6 +35,14 @@ static struct swap_info_struct *preswap_test_si(swp_entry_t entry)
 
 	return swp_type(entry) < PRESWAP_DEVICES ? t->si[swp_type(entry)] :
 						   NULL;
+}
+
+/* zswap does not know these devices */
+static void preswap_test_drop_zswap(swp_entry_t entry)
+{
+	struct preswap_test *t = kunit_get_current_test()->priv;
+
+	t->zswap_drops++;
 }
 
 static int preswap_test_init(struct kunit *test)
@@ -48,6 +56,8 @@ static int preswap_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	test->priv = t;
 	kunit_activate_static_stub(test, preswap_si, preswap_test_si);
+	kunit_activate_static_stub(test, preswap_drop_zswap,
+				   preswap_test_drop_zswap);
 	for (i = 0; i < PRESWAP_DEVICES; i++) {
 		si = kunit_kzalloc(test, sizeof(*si), GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, si);
@@ -56,8 +66,6 @@ static int preswap_test_init(struct kunit *test)
 		t->si[i] = si;
 		KUNIT_ASSERT_EQ(test, 0, preswap_swapon(si));
 		KUNIT_ASSERT_NOT_NULL(test, si->preswap_map);
-		/* A put invalidates what zswap may have */
-		KUNIT_ASSERT_EQ(test, 0, zswap_swapon(i, PRESWAP_SLOTS));
 	}
 	KUNIT_ASSERT_EQ(test, 0, preswap_pages());
 	return 0;
@@ -71,7 +79,6 @@ static void preswap_test_exit(struct kunit *test)
 	for (i = 0; t && i < PRESWAP_DEVICES && t->si[i]; i++) {
 		preswap_invalidate(swp_entry(i, 0), t->si[i]->max);
 		preswap_swapoff(t->si[i]);
-		zswap_swapoff(i);
 	}
 }
 
@@ -80,6 +87,13 @@ static struct swap_info_struct *preswap_dev(struct kunit *test, int type)
 	struct preswap_test *t = test->priv;
 
 	return t->si[type];
+}
+
+static int preswap_zswap_drops(struct kunit *test)
+{
+	struct preswap_test *t = test->priv;
+
+	return t->zswap_drops;
 }
 
 static unsigned int preswap_bits(struct kunit *test)
@@ -178,6 +192,7 @@ static void preswap_store_sets_bit_and_load_leaves_it(struct kunit *test)
 	swp_entry_t entry = swp_entry(1, 77);
 
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, entry, 0, 0xa5));
+	KUNIT_EXPECT_EQ(test, 1, preswap_zswap_drops(test));
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	preswap_expect_call(test, 0, FAKE_PUT_PAGE, entry);
 	KUNIT_EXPECT_TRUE(test, test_bit(77, preswap_dev(test, 1)->preswap_map));

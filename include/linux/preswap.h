@@ -26,6 +26,7 @@ int preswap_swapon(struct swap_info_struct *si);
 void preswap_swapoff(struct swap_info_struct *si);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct swap_info_struct *preswap_si(swp_entry_t entry);
+void preswap_drop_zswap(swp_entry_t entry);
 #endif
 #else
 #define preswap_enabled()	false
