@@ -128,7 +128,7 @@ static void tme_charge(struct tme_client *client, bool pers, long bytes)
 	long chunks = tme_chunks(now) - tme_chunks(now - bytes);
 
 	if (chunks)
-		atomic_long_add(chunks, &client->host->chunks);
+		atomic_long_add(chunks, &client->host->chunks[pers]);
 }
 
 /*
@@ -162,7 +162,8 @@ static int tme_over(struct tme_client *client, bool pers, long room)
 {
 	struct tme_host *host = client->host;
 	long used = atomic_long_read(&client->used[pers]);
-	long chunks = atomic_long_read(&host->chunks) +
+	long chunks = atomic_long_read(&host->chunks[0]) +
+		      atomic_long_read(&host->chunks[1]) +
 		      tme_chunks(used + room) - tme_chunks(used);
 
 	if (DIV_ROUND_UP((unsigned long)(tme_used(client) + room), PAGE_SIZE) >
@@ -201,7 +202,7 @@ static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
 			  long size, void *p)
 {
-	port_cache_free(cache, p);
+	port_cache_free(cache, tme_shard_pers(shard), p);
 	tme_shard_charge(shard, -size);
 }
 
@@ -407,7 +408,7 @@ static long tme_page_free(struct tme_client *client, struct tme_page *page)
 		port_slot_free(client->slots[pers], page->data);
 		slots = tme_charge_slots(client, pers);
 	}
-	port_cache_free(PORT_PAGE, page);
+	port_cache_free(PORT_PAGE, pers, page);
 	tme_charge(client, pers, -bytes);
 	return bytes - slots;
 }
@@ -468,7 +469,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		if (READ_ONCE(client->compress))
 			len = tme_compress(client, src, pers, &page->data);
 		if (len < 0) {
-			port_cache_free(PORT_PAGE, page);
+			port_cache_free(PORT_PAGE, pers, page);
 			return ERR_PTR(len);
 		}
 		if (!len) {
@@ -487,7 +488,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		page->data = err ? 0 : port_frame_alloc(pers);
 		if (!page->data) {
 			tme_charge(client, pers, -bytes);
-			port_cache_free(PORT_PAGE, page);
+			port_cache_free(PORT_PAGE, pers, page);
 			return ERR_PTR(err ?: -ENOMEM);
 		}
 		dst = port_frame_map(page->data);
@@ -547,6 +548,14 @@ static void tme_lru_del(struct tme_shard *shard, struct tme_page *page)
 	}
 }
 
+static void tme_lru_touch(struct tme_client *client, struct tme_page *page)
+{
+	spin_lock(&client->lru_lock);
+	list_del(&page->lru);
+	list_add_tail(&page->lru, &client->lru);
+	spin_unlock(&client->lru_lock);
+}
+
 static void tme_page_erase(struct tme_page *page)
 {
 	struct tme_object *obj = page->object;
@@ -591,14 +600,19 @@ static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
  */
 
 /*
- * How far the client is above its share of ephemeral memory.  All weights are
- * equal and no minimum is guaranteed yet: this is where they belong.  It is the
- * memory that counts, not the pages: one that repeats a word takes nearly none.
+ * How much ephemeral memory the client has for its weight; 0 when nothing can be
+ * taken from it.  Who has most is evicted from, so under contention the clients
+ * come to hold memory as their weights are.  It is the memory that counts, not
+ * the pages: one that repeats a word takes nearly none.
  */
-static long tme_excess(struct tme_client *client)
+static u64 tme_excess(struct tme_client *client)
 {
-	return READ_ONCE(client->eph_pages) ?
-	       atomic_long_read(&client->used[0]) : 0;
+	u64 used = atomic_long_read(&client->used[0]);
+
+	if (!READ_ONCE(client->eph_pages) ||
+	    used / PAGE_SIZE <= READ_ONCE(client->min))
+		return 0;
+	return used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
 }
 
 /*
@@ -608,10 +622,10 @@ static long tme_excess(struct tme_client *client)
 static struct tme_client *tme_pick_locked(struct tme_host *host)
 {
 	struct tme_client *client, *victim = NULL;
-	long most = 0;
+	u64 most = 0;
 
 	list_for_each_entry(client, &host->clients, node) {
-		long excess = tme_excess(client);
+		u64 excess = tme_excess(client);
 
 		if (excess > most) {
 			most = excess;
@@ -647,16 +661,19 @@ static void tme_unpick(struct tme_client *victim)
 
 /*
  * Evict the client's oldest ephemeral page whose shard is not busy, and add the
- * memory that this gave back to @bytes, if not NULL.  Neighbours in the list are
- * often of one file, and so of one shard.
+ * memory that this gave back to @bytes, if not NULL.  Not below its minimum, but
+ * for a put of its @own.  Neighbours in the list are often of one file, and so of
+ * one shard.
  */
-static bool tme_evict_one(struct tme_client *client, long *bytes)
+static bool tme_evict_one(struct tme_client *client, bool own, long *bytes)
 {
 	struct tme_shard *shard, *busy = NULL;
 	int walk = TME_BATCH;
 	struct tme_page *page;
 	long freed;
 
+	if (!own && !tme_excess(client))
+		return false;
 	spin_lock(&client->lru_lock);
 	list_for_each_entry(page, &client->lru, lru) {
 		shard = page->object->shard;
@@ -684,20 +701,21 @@ found:
 }
 
 /*
- * Bring @client and its host back under their limits, by TME_PUT_EVICTS evictions
- * or less.  Mostly it takes one; but pages that take next to nothing can lie
- * ahead of others, and slots come in sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM
- * over the host's limit, and then the put that wanted the room has to fail.
+ * Bring @client and its host back under their limits, and leave the port what it
+ * wants to have spare, by TME_PUT_EVICTS evictions or less.  Mostly it takes one;
+ * but pages that take next to nothing can lie ahead of others, and slots come in
+ * sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM otherwise, and then the put that
+ * wanted the room has to fail.
  */
 static int tme_make_room(struct tme_client *client, bool pers)
 {
 	struct tme_client *victim = NULL;
 	int err, work = 0;
 
-	while ((err = tme_over(client, pers, TME_HEADROOM)) &&
-	       work < TME_PUT_EVICTS) {
+	while (((err = tme_over(client, pers, TME_HEADROOM)) ||
+		(err = port_short() ? -ENOMEM : 0)) && work < TME_PUT_EVICTS) {
 		if (err == -EDQUOT) {
-			if (!tme_evict_one(client, NULL) &&
+			if (!tme_evict_one(client, true, NULL) &&
 			    !READ_ONCE(client->eph_pages))
 				break;
 			work++;
@@ -712,7 +730,7 @@ static int tme_make_room(struct tme_client *client, bool pers)
 			victim = tme_pick(client);
 		if (!victim)
 			break;
-		if (!tme_evict_one(victim, NULL))
+		if (!tme_evict_one(victim, false, NULL))
 			work |= TME_BATCH - 1;	/* busy: look for another */
 		work++;
 	}
@@ -747,7 +765,7 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 			break;
 		last = done;
 		while (done < nr && done - last < TME_BATCH &&
-		       tme_evict_one(victim, bytes))
+		       tme_evict_one(victim, false, bytes))
 			done++;
 		tme_unpick(victim);
 	} while (done < nr && done > last && !port_should_stop());
@@ -773,6 +791,19 @@ unsigned long tme_evictable(struct tme_host *host)
 	return nr;
 }
 EXPORT_SYMBOL_GPL(tme_evictable);
+
+/**
+ * tme_freeable() - how much memory tme_evict() could give back
+ * @host: the machine
+ *
+ * Context: any; takes no lock.
+ * Return: frames, rounded up by some for each client.
+ */
+unsigned long tme_freeable(struct tme_host *host)
+{
+	return atomic_long_read(&host->chunks[0]) * (TME_CHUNK / PAGE_SIZE);
+}
+EXPORT_SYMBOL_GPL(tme_freeable);
 
 /*
  * Pools
@@ -835,7 +866,7 @@ static int tme_shards_new(struct tme_pool *pool)
 /**
  * tme_new_pool() - make a pool
  * @client: for this client
- * @flags: 0 or TME_POOL_PERSISTENT
+ * @flags: 0, TME_POOL_PERSISTENT or TME_POOL_SHARED
  *
  * Context: may sleep.
  * Return: its id, the lowest that is free; -EINVAL for other flags, -ENOSPC
@@ -846,7 +877,7 @@ int tme_new_pool(struct tme_client *client, u32 flags)
 	struct tme_pool *pool;
 	int id, err;
 
-	if (flags & ~TME_POOL_PERSISTENT)
+	if (flags && flags != TME_POOL_PERSISTENT && flags != TME_POOL_SHARED)
 		return -EINVAL;
 
 	spin_lock(&client->lock);
@@ -959,6 +990,42 @@ int tme_destroy_pool(struct tme_client *client, u32 pool)
 }
 EXPORT_SYMBOL_GPL(tme_destroy_pool);
 
+/**
+ * tme_pool_flags() - what kind of pool is it?
+ * @client: the client
+ * @pool: its id
+ *
+ * Return: 0 or TME_POOL_*; -EINVAL when there is no such pool.
+ */
+int tme_pool_flags(struct tme_client *client, u32 pool)
+{
+	struct tme_pool *p = tme_pool(client, pool);
+
+	return p && tme_pool_live(p) ? (int)READ_ONCE(p->flags) : -EINVAL;
+}
+EXPORT_SYMBOL_GPL(tme_pool_flags);
+
+/**
+ * tme_pool_empty() - does a pool hold no page at all?
+ * @client: the client
+ * @pool: its id
+ *
+ * Return: true also when there is no such pool.
+ */
+bool tme_pool_empty(struct tme_client *client, u32 pool)
+{
+	struct tme_pool *p = tme_pool(client, pool);
+	unsigned int i;
+
+	if (!p || !tme_pool_live(p))
+		return true;
+	for (i = 0; i < TME_SHARDS; i++)
+		if (READ_ONCE(p->shards[i].nr))
+			return false;
+	return true;
+}
+EXPORT_SYMBOL_GPL(tme_pool_empty);
+
 /*
  * Put, get, flush
  */
@@ -976,7 +1043,8 @@ EXPORT_SYMBOL_GPL(tme_destroy_pool);
  *
  * Context: may allocate memory, without waiting for any.
  * Return: 0; -EINVAL when there is no such pool; -EDQUOT when the client is
- * at its cap; -ENOMEM.  After an error there is no page under this handle.
+ * at its cap; -ENOMEM; -ENOSPC instead of these two when there was a page.  After
+ * an error there is no page under this handle.
  */
 int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    const void *src)
@@ -1006,6 +1074,7 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 		err = tme_page_link(shard, oid, hash, obj, page, old);
 	} else if (old) {
 		tme_page_unlink(old);
+		err = -ENOSPC;
 	}
 	shard->stats.puts++;
 	if (err)
@@ -1036,7 +1105,8 @@ static struct tme_page *tme_page_find(struct tme_shard *shard,
  * @index: page of the object
  * @dst: PAGE_SIZE bytes, aligned to a word; undefined after an error
  *
- * A page of an ephemeral pool is removed, one of a persistent pool stays.
+ * A page of an ephemeral pool is removed.  One of a persistent pool stays, and
+ * so does one of a shared pool, as the last one to be evicted.
  *
  * Return: 0; -ENOENT when there is no such page; -EIO when it was corrupted in
  * memory; -EINVAL when there is no such pool.
@@ -1058,11 +1128,13 @@ int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	shard->stats.gets++;
 	if (page) {
 		shard->stats.hits++;
-		remove = !page->pers;
+		remove = !READ_ONCE(shard->pool->flags);
 		if (remove)
 			tme_page_unlink(page);
 		else
 			err = tme_page_read(client, page, dst);
+		if (!remove && !page->pers)
+			tme_lru_touch(client, page);
 	}
 	spin_unlock(&shard->lock);
 
@@ -1160,7 +1232,7 @@ EXPORT_SYMBOL_GPL(tme_flush_object);
  * @client: memory of the caller, which stays its until tme_client_destroy()
  *	returned 0
  *
- * No cap, no compression, no pools.
+ * No cap, no minimum, the default weight, no compression, no pools.
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.
@@ -1180,6 +1252,7 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 	}
 	client->host = host;
 	client->cap = ULONG_MAX;
+	client->weight = TME_WEIGHT_DEFAULT;
 	for (id = 0; id < TME_MAX_POOLS; id++)
 		client->pool[id].client = client;
 	spin_lock_init(&client->lock);
@@ -1251,6 +1324,28 @@ void tme_client_set_cap(struct tme_client *client, unsigned long frames)
 	WRITE_ONCE(client->cap, frames);
 }
 EXPORT_SYMBOL_GPL(tme_client_set_cap);
+
+/**
+ * tme_client_set_weight() - give a client its share of ephemeral memory
+ * @client: the client
+ * @weight: not 0; under contention clients hold memory as their weights are
+ */
+void tme_client_set_weight(struct tme_client *client, u32 weight)
+{
+	WRITE_ONCE(client->weight, weight);
+}
+EXPORT_SYMBOL_GPL(tme_client_set_weight);
+
+/**
+ * tme_client_set_min() - guarantee a client some ephemeral memory
+ * @client: the client
+ * @frames: others' puts do not evict from it while it has no more than that
+ */
+void tme_client_set_min(struct tme_client *client, unsigned long frames)
+{
+	WRITE_ONCE(client->min, frames);
+}
+EXPORT_SYMBOL_GPL(tme_client_set_min);
 
 /**
  * tme_client_set_compress() - turn compression of new pages on or off
@@ -1332,7 +1427,8 @@ int tme_host_init(struct tme_host *host)
 	spin_lock_init(&host->lock);
 	INIT_LIST_HEAD(&host->clients);
 	host->limit = ULONG_MAX;
-	atomic_long_set(&host->chunks, 0);
+	atomic_long_set(&host->chunks[0], 0);
+	atomic_long_set(&host->chunks[1], 0);
 	port_random(host->key, sizeof(host->key));
 	return port_init(size);
 }
@@ -1347,7 +1443,8 @@ EXPORT_SYMBOL_GPL(tme_host_init);
 void tme_host_destroy(struct tme_host *host)
 {
 	WARN_ON_ONCE(!list_empty(&host->clients));
-	WARN_ON_ONCE(atomic_long_read(&host->chunks));
+	WARN_ON_ONCE(atomic_long_read(&host->chunks[0]) ||
+		     atomic_long_read(&host->chunks[1]));
 	port_exit();
 }
 EXPORT_SYMBOL_GPL(tme_host_destroy);

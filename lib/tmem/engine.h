@@ -16,7 +16,9 @@
 
 /* Flags of a pool, numbered as in the guest ABI */
 #define TME_POOL_PERSISTENT	1u	/* never dropped */
-#define TME_POOL_SHARED		2u	/* refused for now */
+#define TME_POOL_SHARED		2u	/* a get does not remove the page */
+
+#define TME_WEIGHT_DEFAULT	100u
 
 struct tme_shard;
 
@@ -49,14 +51,15 @@ struct tme_stats {
  * @lock: protects @clients; never waited for on put, get and flush
  * @clients: list of struct tme_client
  * @limit: frames that all clients together may take
- * @chunks: frames they do take, counted in chunks of TME_CHUNK bytes per client
+ * @chunks: frames they do take, for ephemeral and for persistent pages, counted
+ *	in chunks of TME_CHUNK bytes per client
  * @key: secret of the hash
  */
 struct tme_host {
 	spinlock_t lock;	/* of @clients */
 	struct list_head clients;
 	unsigned long limit;
-	atomic_long_t chunks;
+	atomic_long_t chunks[2];
 	u64 key[7];
 };
 
@@ -87,6 +90,8 @@ struct tme_pool {
  *	a slot that stays must not hold on to the memory of those that go
  * @compress: compress new pages?
  * @cap: frames it may take
+ * @min: frames of ephemeral memory that others cannot take from it
+ * @weight: its share of ephemeral memory
  * @used: bytes it takes, for ephemeral and for persistent pages
  * @slot_frames: of these, frames of @slots, as last counted
  * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
@@ -101,7 +106,8 @@ struct tme_client {
 	struct tme_pool pool[TME_MAX_POOLS];
 	struct port_slots *slots[2];
 	bool compress;
-	unsigned long cap;
+	unsigned long cap, min;
+	u32 weight;
 
 	atomic_long_t used[2] ____cacheline_aligned;
 	long slot_frames[2];
@@ -118,12 +124,17 @@ void tme_host_set_limit(struct tme_host *host, unsigned long frames);
 int tme_client_init(struct tme_host *host, struct tme_client *client);
 int tme_client_destroy(struct tme_client *client);
 void tme_client_set_cap(struct tme_client *client, unsigned long frames);
+void tme_client_set_weight(struct tme_client *client, u32 weight);
+void tme_client_set_min(struct tme_client *client, unsigned long frames);
 void tme_client_set_compress(struct tme_client *client, bool on);
 void tme_client_stats(struct tme_client *client, struct tme_stats *stats);
 unsigned long tme_client_frames(struct tme_client *client, bool pers);
 
 int tme_new_pool(struct tme_client *client, u32 flags);
 int tme_destroy_pool(struct tme_client *client, u32 pool);
+
+int tme_pool_flags(struct tme_client *client, u32 pool);
+bool tme_pool_empty(struct tme_client *client, u32 pool);
 
 int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    const void *src);
@@ -135,5 +146,6 @@ int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3]);
 
 unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes);
 unsigned long tme_evictable(struct tme_host *host);
+unsigned long tme_freeable(struct tme_host *host);
 
 #endif /* TME_ENGINE_H */

@@ -113,7 +113,8 @@ static void engine_test_exit(struct kunit *test)
 	for (c = 0; c < 2; c++)
 		while (tme_client_destroy(&f->client[c]) == -EAGAIN)
 			cond_resched();
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&f->host.chunks), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&f->host.chunks[0]), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&f->host.chunks[1]), 0);
 	tme_host_destroy(&f->host);
 }
 

@@ -48,6 +48,7 @@ void port_exit(void);				/* may sleep */
 			 __GFP_NOWARN | __GFP_KSWAPD_RECLAIM)
 
 #define port_random(buf, len)	get_random_bytes(buf, len)
+#define port_short()		false	/* there is a limit, and a shrinker */
 #define port_should_stop()	need_resched()
 #define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
 #define port_free(p)		kvfree(p)			/* may sleep */
@@ -57,7 +58,7 @@ static inline void *port_cache_zalloc(enum port_cache cache, bool pers)
 	return kmem_cache_zalloc(port_caches[cache], PORT_GFP);
 }
 
-static inline void port_cache_free(enum port_cache cache, void *p)
+static inline void port_cache_free(enum port_cache cache, bool pers, void *p)
 {
 	kmem_cache_free(port_caches[cache], p);
 }

@@ -10,6 +10,7 @@
 
 int port_warnings;
 long port_allocated, port_allocs, port_fail_at, port_fail_every;
+bool port_memory_short;
 bool (*port_stop)(void);
 bool port_corrupt;
 
@@ -205,7 +206,7 @@ void *port_cache_zalloc(enum port_cache cache, bool pers)
 	return p ? memset(p, 0, mem_size[cache]) : NULL;
 }
 
-void port_cache_free(enum port_cache cache, void *p)
+void port_cache_free(enum port_cache cache, bool pers, void *p)
 {
 	mem_free(cache, p);
 }

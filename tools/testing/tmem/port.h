@@ -152,11 +152,12 @@ int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
 void port_exit(void);				/* may sleep */
 void port_random(void *buf, size_t len);
 bool port_should_stop(void);
+#define port_short()		port_memory_short
 
 void *port_zalloc(size_t size);			/* may sleep */
 void port_free(void *p);			/* may sleep */
 void *port_cache_zalloc(enum port_cache cache, bool pers);
-void port_cache_free(enum port_cache cache, void *p);
+void port_cache_free(enum port_cache cache, bool pers, void *p);
 
 unsigned long port_frame_alloc(bool pers);	/* 0: no memory */
 void port_frame_free(unsigned long frame);
@@ -209,6 +210,7 @@ extern long port_allocated;		/* allocations that were not freed */
 extern long port_allocs;		/* allocations that were tried */
 extern long port_fail_at;		/* the one to fail, if > 0 */
 extern long port_fail_every;		/* one in so many fails, if > 0 */
+extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */
 extern bool port_corrupt;		/* fail every decompression */
 

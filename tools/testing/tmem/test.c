@@ -385,7 +385,7 @@ static void failed_put_removes_old(void)
 					if (!err)
 						break;
 					failed++;
-					CHECK(err == -ENOMEM);
+					CHECK(err == (dup ? -ENOSPC : -ENOMEM));
 					CHECK(get(&A, pool, 1, ~0u, 3, kind) ==
 					      -ENOENT);
 					CHECK(!get(&A, pool, 1, 0, 1, SAME));
@@ -406,12 +406,12 @@ static void failed_put_removes_old(void)
 	/* ... and for lack of room */
 	CHECK(!put(&A, 1, 1, 1, 1, NOISE));
 	tme_client_set_cap(&A, 3);
-	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -EDQUOT);
+	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -ENOSPC);
 	CHECK(get(&A, 1, 1, 1, 1, NOISE) == -ENOENT);
 	tme_client_set_cap(&A, ULONG_MAX);
 	CHECK(!put(&A, 1, 1, 1, 1, NOISE));
 	tme_host_set_limit(&host, 3);
-	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -ENOMEM);
+	CHECK(put(&A, 1, 1, 1, 2, NOISE) == -ENOSPC);
 	CHECK(get(&A, 1, 1, 1, 1, NOISE) == -ENOENT);
 	teardown();
 }
@@ -459,7 +459,7 @@ static void pool_ids(void)
 		CHECK(tme_destroy_pool(&A, p) == -EINVAL);
 	}
 	for (flags = 2; flags; flags <<= 1) {
-		CHECK(tme_new_pool(&A, flags) == -EINVAL);
+		CHECK(flags == 2 || tme_new_pool(&A, flags) == -EINVAL);
 		CHECK(tme_new_pool(&A, flags | 1) == -EINVAL);
 	}
 	for (id = 2; id < TME_MAX_POOLS; id++)
@@ -703,6 +703,118 @@ static void tiny_pages_starve_nobody(void)
 	      (stats(&A).pers_bytes + PAGE_SIZE - 1) / PAGE_SIZE);
 	CHECK(stats(&A).pers_bytes > 900 * PAGE_SIZE &&
 	      stats(&A).pers_bytes < 950 * PAGE_SIZE);
+	teardown();
+}
+
+/* Bytes of ephemeral memory */
+static u64 eph_bytes(struct tme_client *client)
+{
+	return stats(client).used_bytes - stats(client).pers_bytes;
+}
+
+/* Whoever puts more often, they come to hold memory as their weights are */
+static void weights_share_memory(void)
+{
+	const u64 limit = 4096;
+	u64 i, a, b;
+
+	setup();
+	tme_host_set_limit(&host, limit);
+	tme_client_set_weight(&A, 50);
+	tme_client_set_weight(&B, 150);
+	for (i = 0; i < 40000; i++) {
+		CHECK(!put(&A, 0, i / 64, i % 64, i, NOISE));
+		if (i % 4 == 0)
+			CHECK(!put(&B, 0, i / 64, i % 64, i, NOISE));
+	}
+	a = eph_bytes(&A);
+	b = eph_bytes(&B);
+	CHECK(a + b > (limit - 40) * PAGE_SIZE);
+	CHECK(b * 100 > a * 297 && b * 100 < a * 303);
+	/* and when that changes, by and by again */
+	tme_client_set_weight(&A, 150);
+	tme_client_set_weight(&B, 50);
+	for (i = 0; i < 20000; i++) {
+		CHECK(!put(&A, 0, i / 64, i % 64, i, NOISE));
+		CHECK(!put(&B, 0, i / 64, i % 64, i, NOISE));
+	}
+	CHECK(eph_bytes(&A) * 100 > eph_bytes(&B) * 297);
+	teardown();
+}
+
+/* Nobody takes a client's minimum, but its own puts go on */
+static void minimum_is_kept(void)
+{
+	u64 i, n;
+
+	setup();
+	tme_host_set_limit(&host, 1000);
+	tme_client_set_min(&A, 300);
+	tme_client_set_weight(&A, 1);
+	for (i = 0; i < 800; i++)
+		CHECK(!put(&A, 0, i / 64, i % 64, i, NOISE));
+	for (i = 0; i < 5000; i++)
+		CHECK(!put(&B, 0, i / 64, i % 64, i, NOISE));
+	n = eph_bytes(&A) / PAGE_SIZE;
+	CHECK(n >= 299 && n <= 302);
+	for (i = 0; !put(&B, 1, i / 64, i % 64, i, NOISE); i++)
+		;
+	CHECK(i > 600 && i < 700);
+	CHECK(eph_bytes(&A) / PAGE_SIZE >= 299);
+	CHECK(tme_evict(&host, 1000, NULL) <= 1);
+	/* its own puts go on, in the place of its own pages */
+	for (i = n = 0; i < 100; i++)
+		n += !put(&A, 0, 1000, i, i, NOISE);
+	CHECK(n > 90);
+	CHECK(eph_bytes(&A) / PAGE_SIZE >= 299);
+	CHECK(eph_bytes(&A) / PAGE_SIZE <= 310);
+	tme_client_set_min(&A, 0);
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, 0, 1000, i, i, NOISE));
+	teardown();
+}
+
+/* A get leaves the page in a shared pool, and makes it the last to go */
+static void shared_pool(void)
+{
+	u64 i;
+	int id;
+
+	setup();
+	CHECK(tme_new_pool(&A, TME_POOL_SHARED | TME_POOL_PERSISTENT) ==
+	      -EINVAL);
+	id = tme_new_pool(&A, TME_POOL_SHARED);
+	CHECK(id == 2);
+	CHECK(tme_pool_empty(&A, id));
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, id, 0, i, i, TEXT));
+	CHECK(!tme_pool_empty(&A, id));
+	CHECK(!get(&A, id, 0, 3, 3, TEXT));
+	CHECK(!get(&A, id, 0, 3, 3, TEXT));
+	CHECK(stats(&A).eph_pages == 100);
+	CHECK(tme_evict(&host, 99, NULL) == 99);
+	for (i = 0; i < 100; i++)
+		CHECK(get(&A, id, 0, i, i, TEXT) == (i == 3 ? 0 : -ENOENT));
+	CHECK(tme_evict(&host, 99, NULL) == 1);
+	CHECK(tme_pool_empty(&A, id));
+	CHECK(tme_pool_empty(&A, 9) && tme_pool_empty(&A, 99));
+	teardown();
+}
+
+/* When the host itself has no memory, a put evicts, or fails */
+static void short_host_evicts(void)
+{
+	u64 i;
+
+	setup();
+	for (i = 0; i < 2000; i++)
+		CHECK(!put(&A, 0, 0, i, i, NOISE));
+	port_memory_short = true;
+	CHECK(put(&B, 0, 0, 1, 1, NOISE) == -ENOMEM);
+	CHECK(stats(&A).evicted == 1024);
+	port_memory_short = false;
+	CHECK(!put(&B, 0, 0, 1, 1, NOISE));
+	CHECK(stats(&A).evicted == 1024);
 	teardown();
 }
 
@@ -1063,7 +1175,7 @@ static void *t_worker(void *arg)
 		case 0 ... 3:
 			err = put(&t_client[c], p, o, idx,
 				  t_seed(c, p, o, idx, k), kind);
-			CHECK(!err || err == -ENOMEM || err == -EDQUOT ||
+			CHECK(!err || err == -ENOMEM || err == -EDQUOT || err == -ENOSPC ||
 			      (p == 2 && err == -EINVAL));
 			if (p == 1)
 				mine[c][idx] = err ? 0 : k + 1;
@@ -1250,6 +1362,10 @@ static const struct {
 	T(cap_counts_metadata),
 	T(evicts_the_right_client),
 	T(tiny_pages_starve_nobody),
+	T(weights_share_memory),
+	T(minimum_is_kept),
+	T(shared_pool),
+	T(short_host_evicts),
 	T(evict_order),
 	T(compress_toggled),
 	T(corruption_is_no_hit),
