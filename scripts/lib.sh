@@ -10,6 +10,7 @@
 # with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, and has:
 #
 #   die MESSAGE...	say why on stderr, exit 1
+#   source_package NAME DIR	the source of a Debian package, with its patches
 #   need PACKAGE...	install the Debian packages that are missing (as root or
 #			by sudo; without either: list them, exit 1)
 #   space MIB		exit 1 with a clear message unless build/ has that room
@@ -177,6 +178,45 @@ apt_install()
 {
 	apt install --no-install-recommends "$@" ||
 		{ apt update && apt install --no-install-recommends "$@"; }
+}
+
+# The lists of source packages, of wherever this host gets its packages from
+apt_sources()
+{
+	local dir=$BUILD/apt
+
+	mkdir -p "$dir/parts" "$dir/lists/partial"
+	cat >"$dir/conf" <<-END
+		Dir::Etc::SourceList "/dev/null";
+		Dir::Etc::SourceParts "$dir/parts";
+		Dir::State::Lists "$dir/lists";
+		APT::Sandbox::User "root";
+	END
+	{
+		cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list |
+			sed -n 's/^deb /deb-src /p' >"$dir/parts/deb.list"
+		cat /etc/apt/sources.list.d/*.sources |
+			sed 's/^Types:.*/Types: deb-src/' >"$dir/parts/deb.sources"
+	} 2>/dev/null || :
+	APT_CONFIG=$dir/conf apt-get -q update
+}
+
+# source_package NAME DIR - unpacked and patched, as the distribution has it. The
+# newest version that is listed may be gone, or not yet there
+source_package()
+{
+	local version dir=$BUILD/apt/download
+
+	[ -d "$BUILD/apt/parts" ] || apt_sources
+	mkdir -p "$dir"
+	for version in $(APT_CONFIG=$BUILD/apt/conf apt-cache showsrc "$1" |
+			sed -n 's/^Version: //p' | sort -rVu); do
+		(cd "$dir" && APT_CONFIG=$BUILD/apt/conf apt-get -q source \
+			--download-only "$1=$version") || continue
+		dpkg-source -x "$dir/${1}_${version#*:}.dsc" "$2"
+		return
+	done
+	die "no source of $1 can be downloaded"
 }
 
 need()
