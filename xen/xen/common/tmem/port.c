@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tmem engine: the Xen port, what does not fit in a header.
+ *
+ * Metadata comes from slabs: pages of the Xen heap, each cut into pieces of one
+ * size.  Persistent and ephemeral pages have slabs of their own, so that what
+ * stays does not hold on to memory of what goes.
+ *
+ * No lock is shared by all domains on put, get and flush: each CPU keeps a few
+ * free pieces of each kind, and a few free frames, and goes to the slabs, or to
+ * the heap, for a handful at a time.  These frames have not been scrubbed, and
+ * never leave tmem but through free_domheap_page(), which does that.
+ *
+ * Locks: a slab's lock is a leaf but for the heap's.  What is per CPU is used by
+ * code that nothing preempts, and never by interrupts.
+ */
+#include <xen/cpu.h>
+#include <xen/init.h>
+#include <xen/random.h>
+#include <xen/tasklet.h>
+#include "engine.h"
+
+/*
+ * lz4.h wants headers that Xen has not.  What is in the state is LZ4's own
+ * business; zeros are a good start, and it is no larger than this.
+ */
+#define LZ4_STATE       4160
+
+int LZ4_sizeofState(void);
+int LZ4_compress_fast_extState_fastReset(
+    void *state, const char *src, char *dst, int src_size, int dst_capacity,
+    int acceleration);
+int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
+                        int dst_capacity);
+
+#define NR_SLABS        (2 * PORT_CACHES)
+#define MAGAZINE        32      /* pieces of a kind that a CPU keeps */
+#define NR_FRAMES       32      /* frames that a CPU keeps */
+#define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
+
+/* Which of them depends on what the piece is for */
+static unsigned int slab_of(enum port_cache cache, bool pers)
+{
+    return 2 * cache + pers;
+}
+
+/* At the start of each page of a slab */
+struct slab_page {
+    struct list_head list;      /* in slab->partial, unless full */
+    void *free;                 /* each free piece points to the next */
+    unsigned int used;
+};
+
+struct slab {
+    spinlock_t lock;
+    struct list_head partial;   /* pages with a free piece */
+    unsigned int size;          /* of a piece */
+    unsigned int nr;            /* pieces in a page */
+};
+
+static struct slab slabs[NR_SLABS];
+
+struct magazine {
+    unsigned int nr;
+    void *piece[MAGAZINE];
+};
+
+struct port_cpu {
+    struct magazine magazine[NR_SLABS];
+    unsigned int nr_frames;
+    struct page_info *frame[NR_FRAMES];
+    struct tasklet drain;
+    struct port_scratch *scratch;
+};
+
+static DEFINE_PER_CPU(struct port_cpu, port_cpus);
+
+void port_random(void *buf, size_t len)
+{
+    while ( len )
+    {
+        unsigned int word = get_random();
+        size_t n = min(len, sizeof(word));
+
+        memcpy(buf, &word, n);
+        buf += n;
+        len -= n;
+    }
+}
+
+/*
+ * Metadata and slots come from the heap even when that is short.  So that they do
+ * not use up by and by what is left to others, as much goes back.
+ */
+static void repay(unsigned int nr)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(!tmem_heap_is_short()) )
+        return;
+    while ( nr-- && pc->nr_frames )
+        free_domheap_page(pc->frame[--pc->nr_frames]);
+}
+
+static void slab_init(struct slab *slab, size_t size)
+{
+    spin_lock_init(&slab->lock);
+    INIT_LIST_HEAD(&slab->partial);
+    slab->size = ROUNDUP(size, sizeof(void *));
+    slab->nr = (PAGE_SIZE - sizeof(struct slab_page)) / slab->size;
+}
+
+static struct slab_page *slab_grow(struct slab *slab)
+{
+    struct slab_page *page = alloc_xenheap_pages(0, MEMF_tmem);
+    char *piece = (char *)(page + 1);
+    unsigned int i;
+
+    if ( !page )
+        return NULL;
+    repay(1);
+    page->free = NULL;
+    page->used = 0;
+    for ( i = 0; i < slab->nr; i++, piece += slab->size )
+    {
+        *(void **)piece = page->free;
+        page->free = piece;
+    }
+    return page;
+}
+
+/* Half a magazine of pieces, or fewer when there is no memory */
+static void slab_refill(struct slab *slab, struct magazine *mag)
+{
+    struct slab_page *page;
+
+    spin_lock(&slab->lock);
+    while ( mag->nr < MAGAZINE / 2 )
+    {
+        page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
+        if ( !page )
+        {
+            spin_unlock(&slab->lock);
+            page = slab_grow(slab);
+            if ( !page )
+                return;
+            spin_lock(&slab->lock);
+            list_add(&page->list, &slab->partial);
+        }
+        while ( page->free && mag->nr < MAGAZINE / 2 )
+        {
+            mag->piece[mag->nr++] = page->free;
+            page->free = *(void **)page->free;
+            page->used++;
+        }
+        if ( !page->free )
+            list_del(&page->list);
+    }
+    spin_unlock(&slab->lock);
+}
+
+/* Give pieces back until @nr are left */
+static void slab_drain(struct slab *slab, struct magazine *mag, unsigned int nr)
+{
+    LIST_HEAD(empty);
+    struct slab_page *page, *next;
+
+    spin_lock(&slab->lock);
+    while ( mag->nr > nr )
+    {
+        void *piece = mag->piece[--mag->nr];
+
+        page = (struct slab_page *)((unsigned long)piece & PAGE_MASK);
+        if ( !page->free )
+            list_add(&page->list, &slab->partial);
+        *(void **)piece = page->free;
+        page->free = piece;
+        if ( !--page->used )
+            list_move(&page->list, &empty);
+    }
+    spin_unlock(&slab->lock);
+
+    list_for_each_entry_safe ( page, next, &empty, list )
+        free_xenheap_page(page);
+}
+
+void *port_cache_zalloc(enum port_cache cache, bool pers)
+{
+    struct slab *slab = &slabs[slab_of(cache, pers)];
+    struct magazine *mag = &this_cpu(port_cpus).magazine[slab_of(cache, pers)];
+    void *piece;
+
+    if ( unlikely(!mag->nr) )
+        slab_refill(slab, mag);
+    if ( unlikely(!mag->nr) )
+        return NULL;
+    piece = mag->piece[--mag->nr];
+    return memset(piece, 0, slab->size);
+}
+
+void port_cache_free(enum port_cache cache, bool pers, void *p)
+{
+    struct slab *slab = &slabs[slab_of(cache, pers)];
+    struct magazine *mag = &this_cpu(port_cpus).magazine[slab_of(cache, pers)];
+
+    if ( unlikely(mag->nr == MAGAZINE) )
+        slab_drain(slab, mag, MAGAZINE / 2);
+    mag->piece[mag->nr++] = p;
+}
+
+unsigned long port_frame_alloc(bool pers)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames) )
+        return (unsigned long)pc->frame[--pc->nr_frames];
+    return (unsigned long)alloc_domheap_page(NULL, MEMF_tmem | MEMF_no_scrub);
+}
+
+void port_frame_free(unsigned long frame)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames < NR_FRAMES) )
+        pc->frame[pc->nr_frames++] = (struct page_info *)frame;
+    else
+        free_domheap_page((struct page_info *)frame);
+}
+
+bool port_short(void)
+{
+    return this_cpu(port_cpus).nr_frames < SPARE_FRAMES &&
+           tmem_heap_is_short();
+}
+
+static void port_cpu_drain(struct port_cpu *pc)
+{
+    unsigned int i;
+
+    while ( pc->nr_frames )
+        free_domheap_page(pc->frame[--pc->nr_frames]);
+    for ( i = 0; i < NR_SLABS; i++ )
+        slab_drain(&slabs[i], &pc->magazine[i], 0);
+}
+
+static void cf_check drain_tasklet(void *unused)
+{
+    port_cpu_drain(&this_cpu(port_cpus));
+}
+
+/* This CPU's now, the others' soon */
+void port_drain(bool all)
+{
+    unsigned int cpu;
+
+    port_cpu_drain(&this_cpu(port_cpus));
+    if ( !all )
+        return;
+    for_each_online_cpu ( cpu )
+        if ( cpu != smp_processor_id() )
+            tasklet_schedule_on_cpu(&per_cpu(port_cpus, cpu).drain, cpu);
+}
+
+/*
+ * Compressed slots
+ */
+
+/* What an xmem_pool takes at a time; 5 slots of 3072 bytes, the largest */
+#define SLOTS_GROW      (4 * PAGE_SIZE)
+
+static void *cf_check slots_get(unsigned long bytes)
+{
+    void *p = alloc_xenheap_pages(get_order_from_bytes(bytes), MEMF_tmem);
+
+    if ( p )
+        repay(bytes / PAGE_SIZE);
+    return p;
+}
+
+static void cf_check slots_put(void *p)
+{
+    free_xenheap_pages(p, get_order_from_bytes(SLOTS_GROW));
+}
+
+/* An xmem_pool that has nothing yet says that its size is this */
+static unsigned long __read_mostly slots_empty;
+
+struct xmem_pool *port_slots_create(void)
+{
+    struct xmem_pool *slots = xmem_pool_create("tmem", slots_get, slots_put, 0,
+                                               SLOTS_GROW);
+
+    if ( slots )
+        slots_empty = xmem_pool_get_total_size(slots);
+    return slots;
+}
+
+long port_slots_frames(struct xmem_pool *slots)
+{
+    return (xmem_pool_get_total_size(slots) - slots_empty) / PAGE_SIZE;
+}
+
+struct port_scratch *port_scratch_get(void)
+{
+    return this_cpu(port_cpus).scratch;
+}
+
+int port_compress(struct port_scratch *scratch, const void *src,
+                  unsigned int max)
+{
+    return LZ4_compress_fast_extState_fastReset(scratch->work, src,
+                                                scratch->buf, PAGE_SIZE, max,
+                                                1);
+}
+
+int port_decompress(const void *src, unsigned int len, void *dst)
+{
+    return LZ4_decompress_safe(src, dst, len, PAGE_SIZE);
+}
+
+/*
+ * CPUs come and go
+ */
+
+static int cpu_prepare(unsigned int cpu)
+{
+    struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+
+    tasklet_init(&pc->drain, drain_tasklet, NULL);
+    if ( !pc->scratch )
+        pc->scratch = xzalloc_bytes(sizeof(*pc->scratch) + LZ4_STATE);
+
+    return pc->scratch ? 0 : -ENOMEM;
+}
+
+static int cf_check cpu_callback(
+    struct notifier_block *nfb, unsigned long action, void *hcpu)
+{
+    unsigned int cpu = (unsigned long)hcpu;
+    struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+    int rc = 0;
+
+    switch ( action )
+    {
+    case CPU_UP_PREPARE:
+        rc = cpu_prepare(cpu);
+        break;
+    case CPU_UP_CANCELED:
+    case CPU_DEAD:
+        tasklet_kill(&pc->drain);
+        port_cpu_drain(pc);
+        XFREE(pc->scratch);
+        break;
+    }
+
+    return notifier_from_errno(rc);
+}
+
+static struct notifier_block cpu_nfb = {
+    .notifier_call = cpu_callback,
+};
+
+/* Once, before other CPUs are there */
+int port_init(const size_t size[PORT_CACHES])
+{
+    unsigned int i;
+
+    BUG_ON(LZ4_sizeofState() > LZ4_STATE);
+    for ( i = 0; i < NR_SLABS; i++ )
+        slab_init(&slabs[i], size[i / 2]);
+    if ( cpu_prepare(smp_processor_id()) )
+        return -ENOMEM;
+    register_cpu_notifier(&cpu_nfb);
+
+    return 0;
+}
+
+void port_exit(void)
+{
+    ASSERT_UNREACHABLE();       /* tmem stays */
+}
+
+/*
+ * Local variables:
+ * mode: C
+ * c-file-style: "BSD"
+ * c-basic-offset: 4
+ * tab-width: 4
+ * indent-tabs-mode: nil
+ * End:
+ */

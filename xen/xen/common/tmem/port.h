@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tmem engine: the Xen port.
+ *
+ * What the engine asks of any port, by Xen: slabs of Xen heap pages for
+ * metadata, owner-less pages of the domain heap for frames, xmem_pool for
+ * compressed slots, LZ4 from the distribution.  None of it is memory that a
+ * domain owns or can name.
+ *
+ * The engine is written for Linux and for user space; the first part of this
+ * file gives the few names that Xen has not, or has by another name.
+ */
+#ifndef TME_PORT_H
+#define TME_PORT_H
+
+#include <xen/cache.h>
+#include <xen/domain_page.h>
+#include <xen/err.h>
+#include <xen/errno.h>
+#include <xen/lib.h>
+#include <xen/list.h>
+#include <xen/mm.h>
+#include <xen/nospec.h>
+#include <xen/percpu.h>
+#include <xen/sched.h>
+#include <xen/spinlock.h>
+#include <xen/string.h>
+#include <xen/tmem.h>
+#include <xen/types.h>
+#include <xen/xmalloc.h>
+#include <asm/event.h>
+
+/* Linux's, and the engine's: "over quota".  It does not leave tmem */
+#define EDQUOT                  122
+
+#define READ_ONCE(x)            ACCESS_ONCE(x)
+#define WRITE_ONCE(x, v)        (ACCESS_ONCE(x) = (v))
+#define ____cacheline_aligned   __cacheline_aligned
+#define EXPORT_SYMBOL_GPL(name)
+
+#define smp_load_acquire(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define smp_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+
+#define WARN_ON_ONCE(cond) ({                                           \
+    static bool warned_;                                                \
+    bool cond_ = (cond);                                                \
+                                                                        \
+    if ( unlikely(cond_) && !warned_ )                                  \
+    {                                                                   \
+        warned_ = true;                                                 \
+        WARN();                                                         \
+    }                                                                   \
+    cond_;                                                              \
+})
+
+static inline int PTR_ERR_OR_ZERO(const void *ptr)
+{
+    return IS_ERR(ptr) ? PTR_ERR(ptr) : 0;
+}
+
+typedef struct { long counter; } atomic_long_t;
+
+#define atomic_long_read(v)     READ_ONCE((v)->counter)
+#define atomic_long_set(v, i)   WRITE_ONCE((v)->counter, i)
+#define atomic_long_add(i, v) \
+    ((void)__atomic_add_fetch(&(v)->counter, i, __ATOMIC_RELAXED))
+/* Fully ordered */
+#define atomic_long_add_return(i, v) \
+    __atomic_add_fetch(&(v)->counter, i, __ATOMIC_SEQ_CST)
+#define atomic_long_inc(v)      atomic_long_add(1, v)
+
+enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
+
+int port_init(const size_t size[PORT_CACHES]);
+void port_exit(void);
+
+void port_random(void *buf, size_t len);
+#define port_should_stop()      general_preempt_check()
+#define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
+#define port_free(p)            xfree(p)
+
+void *port_cache_zalloc(enum port_cache cache, bool pers);
+void port_cache_free(enum port_cache cache, bool pers, void *p);
+
+/* This CPU keeps too little for a put, and the heap has little: evict */
+bool port_short(void);
+
+/* Give what CPUs keep back to the heap: this one now, @all others soon */
+void port_drain(bool all);
+
+/* A frame is a struct page_info */
+unsigned long port_frame_alloc(bool pers);
+void port_frame_free(unsigned long frame);
+
+static inline void *port_frame_map(unsigned long frame)
+{
+    return __map_domain_page((struct page_info *)frame);
+}
+
+#define port_frame_unmap(p)     unmap_domain_page(p)
+
+/* A pool of compressed slots is an xmem_pool */
+#define port_slots              xmem_pool
+struct xmem_pool *port_slots_create(void);
+#define port_slots_destroy(slots) xmem_pool_destroy(slots)
+long port_slots_frames(struct xmem_pool *slots);
+#define port_slot_free(slots, slot) xmem_pool_free((void *)(slot), slots)
+#define port_slot_map(slots, slot) ((void *)(slot))
+#define port_slot_unmap(slots, slot) ((void)(slot))
+
+static inline unsigned long port_slot_alloc(struct xmem_pool *slots,
+                                            const void *src, unsigned int len,
+                                            bool pers)
+{
+    void *slot = xmem_pool_alloc(len, slots);
+
+    return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
+}
+
+/*
+ * A compressor's memory, one per CPU.  Nothing preempts a hypercall, and no
+ * interrupt compresses, so it needs no lock.
+ */
+struct port_scratch {
+    char buf[PAGE_SIZE];
+    char src[PAGE_SIZE];
+    char work[];
+};
+
+struct port_scratch *port_scratch_get(void);
+#define port_scratch_put(scratch) ((void)(scratch))
+int port_compress(struct port_scratch *scratch, const void *src,
+                  unsigned int max);    /* 0: does not fit */
+int port_decompress(const void *src, unsigned int len, void *dst);
+
+#endif /* TME_PORT_H */
+
+/*
+ * Local variables:
+ * mode: C
+ * c-file-style: "BSD"
+ * c-basic-offset: 4
+ * tab-width: 4
+ * indent-tabs-mode: nil
+ * End:
+ */

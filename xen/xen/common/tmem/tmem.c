@@ -1,0 +1,1061 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Transcendent memory: hypercall 38, and where Xen meets the engine.
+ *
+ * A domain is a client of the engine.  It puts copies of pages into pools and
+ * gets them back, and can neither address nor map what is there: all of it is
+ * memory of the hypervisor (port.h).  The engine (engine.c, the same source as
+ * in Linux and in the tests in user space) keeps the pages, knows the limits,
+ * and chooses what to evict.  This file is about the guest's arguments, about
+ * what a domain may have, and about giving memory back to the heap.
+ *
+ *
+ *  Guest memory
+ *
+ * A page is named by frame: MFN for PV, GFN for others.  It is referenced for as
+ * long as the copy takes; to write there also takes a reference as writable
+ * type, so a page table is refused, and marks it dirty for migration before the
+ * references are gone.  All this comes first.  Nothing has changed when an
+ * argument is bad, but that a put that fails, for whatever reason, has dropped
+ * the older copy.
+ *
+ * Another vCPU may write to the page while it is copied.  That is the guest's own
+ * business, except that a compressor must not see its input change: it gets a
+ * copy.
+ *
+ *
+ *  Shared pools
+ *
+ * A shared pool is named by a uuid, and is for the domains that were authorised
+ * for it.  It is a client of the engine by itself, with one pool: it belongs to
+ * none of its sharers, has its own weight, and is evicted from as any other,
+ * whoever leaves.
+ *
+ * Who joins gets one of his own pool ids.  The engine gives out ids, so behind
+ * it there is an empty private pool, and tmem_domain.shared[] says where
+ * operations go instead.  An entry there is one user of the shared pool; a
+ * domain may have several.  Entries are written under the domain's lock, and an
+ * operation holds it for reading; that touches nothing that another CPU uses,
+ * and operations on private pools do not even do that.
+ *
+ * The last entry stays until all pages are gone, so that the guest, or its
+ * teardown, knows what it has to go on with.  But the pool cannot be found any
+ * more: who joins meanwhile makes a new one.
+ *
+ *
+ *  What a domain may have
+ *
+ * Ephemeral pages: whatever is free, for they go as soon as somebody else needs
+ * the memory.  Persistent pages and their metadata: counted together with
+ * tot_pages against max_pages, under page_alloc_lock.  A put is counted first and
+ * then checked, and assign_pages() checks first and then counts, both look at the
+ * sum inside of the lock: whoever comes second sees the other.
+ *
+ *
+ *  Memory for others
+ *
+ * tmem takes memory from the heap like anybody else, but stops where less than a
+ * reserve is left (tmem_heap_is_short()), and then evicts for what it takes.  An
+ * allocation that fails asks tmem_reclaim() and tries again, outside of the
+ * heap's lock.  Evicted frames go back to the heap the normal way, which scrubs
+ * them, and knows about zones and stale TLB entries.
+ *
+ *
+ *  Bounds
+ *
+ * One call of the engine takes well below a millisecond.  Dropping an object, a
+ * pool or a domain takes many, with a look for something more urgent after each;
+ * the op structure is only read, so to issue it again is to go on.
+ */
+
+#include <xen/guest_access.h>
+#include <xen/hypercall.h>
+#include <xen/init.h>
+#include <xen/param.h>
+#include <xen/sched.h>
+#include <xen/tmem.h>
+#include <xsm/xsm.h>
+#include <asm/p2m.h>
+#include <asm/paging.h>
+#include <public/sysctl.h>
+#include <public/tmem.h>
+#ifdef CONFIG_COMPAT
+#include <compat/tmem.h>
+#endif
+#include "engine.h"
+
+static bool __read_mostly opt_tmem;
+boolean_param("tmem", opt_tmem);
+
+static struct tme_host tmem_host;
+
+#define TMEM_MAX_SHARED 16      /* of a host */
+#define TMEM_MAX_AUTH   16      /* of a domain */
+
+struct shared_pool {
+    struct tme_client client;   /* with pool 0 */
+    uint64_t uuid[2];
+    struct list_head list;      /* in shared_pools: can be joined */
+    unsigned int users;         /* entries in domains' shared[] */
+};
+
+struct tmem_domain {
+    struct tme_client client;
+    bool frozen;                /* no new pages */
+    bool dying;                 /* under control_lock */
+    unsigned int nr_auth;       /* under control_lock */
+    uint64_t auth[TMEM_MAX_AUTH][2]; /* under control_lock */
+    percpu_rwlock_t lock;       /* of shared[] */
+    struct shared_pool *shared[TME_MAX_POOLS];
+};
+
+/*
+ * Held while a domain's settings or numbers are looked at from outside of it,
+ * and while it looks whether it is authorised
+ */
+static DEFINE_SPINLOCK(control_lock);
+
+static DEFINE_PERCPU_RWLOCK_GLOBAL(tmem_rwlock);
+
+/* Inside a domain's lock: of the list, and of all users */
+static DEFINE_SPINLOCK(shared_lock);
+static LIST_HEAD(shared_pools);
+
+/*
+ * Persistent pages
+ */
+
+unsigned int tmem_persistent_pages(const struct domain *d)
+{
+    return d->tmem ? tme_client_frames(&d->tmem->client, true) : 0;
+}
+
+/* After a put that took memory for good: was it too much? */
+static bool over_max_pages(struct domain *d)
+{
+    bool over;
+
+    spin_lock(&d->page_alloc_lock);
+    over = domain_tot_pages(d) + tmem_persistent_pages(d) > d->max_pages;
+    spin_unlock(&d->page_alloc_lock);
+
+    return over;
+}
+
+/*
+ * Shared pools
+ */
+
+static bool uuid_equal(const uint64_t *a, const uint64_t *b)
+{
+    return a[0] == b[0] && a[1] == b[1];
+}
+
+/* Says that a pool is not shared after all */
+static bool uuid_none(const uint64_t *uuid)
+{
+    return (uuid[0] & uuid[1]) == ~0ULL;
+}
+
+/* Under control_lock.  Return: where in @td->auth, or nr_auth */
+static unsigned int auth_find(const struct tmem_domain *td,
+                              const uint64_t *uuid)
+{
+    unsigned int i;
+
+    for ( i = 0; i < td->nr_auth; i++ )
+        if ( uuid_equal(td->auth[i], uuid) )
+            break;
+
+    return i;
+}
+
+static bool authorised(struct tmem_domain *td, const uint64_t *uuid)
+{
+    bool found;
+
+    spin_lock(&control_lock);
+    found = auth_find(td, uuid) < td->nr_auth;
+    spin_unlock(&control_lock);
+
+    return found;
+}
+
+/* Under shared_lock */
+static struct shared_pool *shared_find(const uint64_t *uuid)
+{
+    struct shared_pool *s;
+
+    list_for_each_entry ( s, &shared_pools, list )
+        if ( uuid_equal(s->uuid, uuid) )
+            return s;
+
+    return NULL;
+}
+
+/* Nobody uses it.  Return: 0, or -EAGAIN when there is more to do */
+static int shared_destroy(struct shared_pool *s)
+{
+    int rc = tme_client_destroy(&s->client);
+
+    if ( !rc )
+        xfree(s);
+
+    return rc;
+}
+
+/* Under shared_lock.  Without a user, and not yet in the list */
+static struct shared_pool *shared_new(const uint64_t *uuid)
+{
+    struct shared_pool *s;
+    unsigned int nr = 0;
+    int rc;
+
+    list_for_each_entry ( s, &shared_pools, list )
+        nr++;
+    if ( nr >= TMEM_MAX_SHARED )
+        return ERR_PTR(-ENOSPC);
+
+    s = xzalloc(struct shared_pool);
+    if ( !s )
+        return ERR_PTR(-ENOMEM);
+    rc = tme_client_init(&tmem_host, &s->client);
+    if ( rc )
+    {
+        xfree(s);
+        return ERR_PTR(rc);
+    }
+    rc = tme_new_pool(&s->client, TME_POOL_SHARED);
+    if ( rc )
+    {
+        shared_destroy(s);      /* it is empty: that takes one call */
+        return ERR_PTR(rc);
+    }
+    INIT_LIST_HEAD(&s->list);
+    s->uuid[0] = uuid[0];
+    s->uuid[1] = uuid[1];
+
+    return s;
+}
+
+/* Return: the id, or an error of the engine's */
+static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
+{
+    struct shared_pool *s;
+    int id;
+
+    percpu_write_lock(tmem_rwlock, &td->lock);
+    spin_lock(&shared_lock);
+    s = shared_find(uuid) ?: shared_new(uuid);
+    id = IS_ERR(s) ? PTR_ERR(s) : tme_new_pool(&td->client, 0);
+    if ( id >= 0 )
+    {
+        if ( !s->users++ )
+            list_add_tail(&s->list, &shared_pools);
+        td->shared[id] = s;
+    }
+    else if ( !IS_ERR(s) && !s->users )
+        shared_destroy(s);      /* it is empty: that takes one call */
+    spin_unlock(&shared_lock);
+    percpu_write_unlock(tmem_rwlock, &td->lock);
+
+    return id;
+}
+
+/*
+ * Return: 0, and what is behind the id is private; -EAGAIN: call again.  As a
+ * guest may never do that, the pages have to stay evictable until they are
+ * gone: first the pool, then the client.
+ */
+static int shared_leave(struct tmem_domain *td, unsigned int id)
+{
+    struct shared_pool *s;
+    bool last = false;
+    int rc = 0;
+
+    percpu_write_lock(tmem_rwlock, &td->lock);
+    s = td->shared[id];
+    if ( s )
+    {
+        spin_lock(&shared_lock);
+        last = s->users == 1;
+        if ( last )
+            list_del_init(&s->list);
+        else
+            s->users--;
+        spin_unlock(&shared_lock);
+
+        if ( last )
+        {
+            rc = tme_destroy_pool(&s->client, 0);
+            if ( rc != -EAGAIN )
+                rc = shared_destroy(s);
+        }
+        if ( !rc )
+            td->shared[id] = NULL;
+    }
+    percpu_write_unlock(tmem_rwlock, &td->lock);
+
+    return rc;
+}
+
+/*
+ * The client that has what is behind the pool id, and the id there, both good
+ * until pool_put().  The caller has found that there is such a pool.  Who looks
+ * just before an id becomes shared meets the private pool behind it.
+ */
+static struct tme_client *pool_get(struct tmem_domain *td, uint32_t *pool)
+{
+    struct shared_pool **s =
+        &td->shared[array_index_nospec(*pool, TME_MAX_POOLS)];
+
+    if ( likely(!ACCESS_ONCE(*s)) )
+        return &td->client;
+
+    percpu_read_lock(tmem_rwlock, &td->lock);
+    if ( *s )
+    {
+        *pool = 0;
+        return &(*s)->client;
+    }
+    percpu_read_unlock(tmem_rwlock, &td->lock);
+
+    return &td->client;
+}
+
+static void pool_put(struct tmem_domain *td, const struct tme_client *client)
+{
+    if ( client != &td->client )
+        percpu_read_unlock(tmem_rwlock, &td->lock);
+}
+
+/*
+ * The operations
+ */
+
+/* 0 or an error: the hypercall's own, but for -EAGAIN, which means once more */
+static long new_pool(struct tmem_domain *td, const struct tmem_op *op)
+{
+    uint32_t flags = op->u.creat.flags;
+    uint32_t kind = flags & (TMEM_POOL_PERSIST | TMEM_POOL_SHARED);
+    int id;
+
+    if ( (flags >> TMEM_POOL_VERSION_SHIFT) != TMEM_SPEC_VERSION ||
+         ((flags >> TMEM_POOL_PAGESIZE_SHIFT) & TMEM_POOL_PAGESIZE_MASK) !=
+         PAGE_SHIFT - 12 ||
+         (flags & ~(TMEM_POOL_VERSION_MASK << TMEM_POOL_VERSION_SHIFT |
+                    TMEM_POOL_PAGESIZE_MASK << TMEM_POOL_PAGESIZE_SHIFT |
+                    TMEM_POOL_PERSIST | TMEM_POOL_SHARED)) ||
+         kind == (TMEM_POOL_PERSIST | TMEM_POOL_SHARED) )
+        return -EPERM;
+
+    if ( kind == TMEM_POOL_SHARED && !uuid_none(op->u.creat.uuid) &&
+         authorised(td, op->u.creat.uuid) )
+        id = shared_join(td, op->u.creat.uuid);
+    else
+    {
+        /* Its own pool, as the ABI has it: the guest cannot tell */
+        if ( kind == TMEM_POOL_SHARED && !uuid_none(op->u.creat.uuid) )
+            gprintk(XENLOG_WARNING,
+                    "tmem: shared pool %*phN: not authorised, made private\n",
+                    (int)sizeof(op->u.creat.uuid), op->u.creat.uuid);
+        id = tme_new_pool(&td->client, kind & TMEM_POOL_PERSIST);
+    }
+
+    return id == -ENOSPC ? -EPERM : id == -EDQUOT ? -ENOMEM : id;
+}
+
+/* Return: 0, -EAGAIN, or -EINVAL when there is no such pool */
+static int drop_pool(struct tmem_domain *td, uint32_t pool)
+{
+    bool shared;
+    int rc;
+
+    if ( pool >= TME_MAX_POOLS )
+        return -EINVAL;
+    pool = array_index_nospec(pool, TME_MAX_POOLS);
+
+    /* Under the lock: the pool behind an id that is shared has to stay */
+    percpu_read_lock(tmem_rwlock, &td->lock);
+    shared = td->shared[pool];
+    rc = shared ? -EAGAIN : tme_destroy_pool(&td->client, pool);
+    percpu_read_unlock(tmem_rwlock, &td->lock);
+    if ( shared )
+        shared_leave(td, pool);
+
+    return rc;
+}
+
+static int destroy_pool(struct tmem_domain *td, uint32_t pool)
+{
+    int rc = drop_pool(td, pool);
+
+    return rc == -EINVAL ? 0 : rc ?: 1;
+}
+
+/* What put_page_op() does once it has the page */
+static int put_copy(struct tmem_domain *td, struct tme_client *client,
+                    uint32_t pool, const struct tmem_op *op,
+                    struct page_info *page)
+{
+    const uint64_t *oid = op->u.gen.oid.oid;
+    uint32_t index = op->u.gen.index;
+    const void *src, *map;
+    int rc;
+
+    /* What is not there would be new */
+    if ( unlikely(read_atomic(&td->frozen)) &&
+         tme_flush_page(client, pool, oid, index) )
+        return -EFROZEN;
+
+    src = map = __map_domain_page(page);
+    if ( ACCESS_ONCE(client->compress) )
+        src = memcpy(port_scratch_get()->src, map, PAGE_SIZE);
+    rc = tme_put(client, pool, oid, index, src);
+    unmap_domain_page(map);
+
+    return rc;
+}
+
+static int put_page_op(struct domain *d, const struct tmem_op *op)
+{
+    struct tmem_domain *td = d->tmem;
+    const uint64_t *oid = op->u.gen.oid.oid;
+    uint32_t pool = op->pool_id, index = op->u.gen.index;
+    struct tme_client *client;
+    struct page_info *page;
+    unsigned long before;
+    p2m_type_t t;
+    int rc;
+
+    rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), true, &t, &page);
+    client = pool_get(td, &pool);
+    before = atomic_long_read(&client->used[1]);
+    if ( rc )
+    {
+        tme_flush_page(client, pool, oid, index);
+        rc = -EFAULT;
+    }
+    else
+    {
+        rc = put_copy(td, client, pool, op, page);
+        put_page(page);
+    }
+
+    if ( !rc && unlikely(atomic_long_read(&client->used[1]) > before) &&
+         over_max_pages(d) )
+    {
+        tme_flush_page(client, pool, oid, index);
+        rc = -ENOMEM;
+    }
+    pool_put(td, client);
+
+    switch ( rc )
+    {
+    case 0:
+        return 1;
+    case -EDQUOT:
+        return -ENOMEM;
+    case -EINVAL:
+        return -ENODEV;
+    default:
+        return rc;
+    }
+}
+
+static int get_page_op(struct domain *d, const struct tmem_op *op)
+{
+    struct tmem_domain *td = d->tmem;
+    uint32_t pool = op->pool_id;
+    struct tme_client *client;
+    struct page_info *page;
+    p2m_type_t t;
+    void *dst;
+    int rc;
+
+    rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), false, &t, &page);
+    if ( rc )
+        return -EFAULT;
+    if ( p2m_is_readonly(t) || !get_page_type(page, PGT_writable_page) )
+    {
+        put_page(page);
+        return -EFAULT;
+    }
+
+    client = pool_get(td, &pool);
+    dst = __map_domain_page(page);
+    rc = tme_get(client, pool, op->u.gen.oid.oid, op->u.gen.index, dst);
+    unmap_domain_page(dst);
+    if ( rc == -ENOENT )
+        rc = tme_pool_empty(client, pool) ? -EEMPTY : -ENOENT;
+    pool_put(td, client);
+    if ( !rc )
+        paging_mark_dirty(d, page_to_mfn(page));
+    put_page_and_type(page);
+
+    switch ( rc )
+    {
+    case 0:
+        return 1;
+    case -ENOENT:
+        return 0;
+    case -EINVAL:
+        return -ENODEV;
+    default:
+        return rc;
+    }
+}
+
+static int flush_op(struct tmem_domain *td, const struct tmem_op *op)
+{
+    const uint64_t *oid = op->u.gen.oid.oid;
+    uint32_t pool = op->pool_id;
+    struct tme_client *client = pool_get(td, &pool);
+    int rc;
+
+    if ( op->cmd == TMEM_FLUSH_PAGE )
+        rc = tme_flush_page(client, pool, oid, op->u.gen.index);
+    else
+        rc = tme_flush_object(client, pool, oid);
+    pool_put(td, client);
+
+    switch ( rc )
+    {
+    case 0:
+    case -ENOENT:
+        return read_atomic(&td->frozen) ? -EFROZEN : 1;
+    case -EINVAL:
+        return -ENODEV;
+    default:
+        return rc;
+    }
+}
+
+/* Return: the hypercall's value, or -EAGAIN when it has to be issued again */
+static int do_op(struct domain *d, const struct tmem_op *op)
+{
+    struct tmem_domain *td = d->tmem;
+
+    switch ( op->cmd )
+    {
+    case 0:     /* was TMEM_CONTROL */
+    case TMEM_AUTH:
+    case TMEM_RESTORE_NEW:
+        return -EOPNOTSUPP;
+
+    case TMEM_NEW_POOL:
+        return new_pool(td, op);
+
+    case TMEM_DESTROY_POOL:
+        return destroy_pool(td, op->pool_id);
+    }
+
+    if ( tme_pool_flags(&td->client, op->pool_id) < 0 )
+        return -ENODEV;
+
+    switch ( op->cmd )
+    {
+    case TMEM_PUT_PAGE:
+        return put_page_op(d, op);
+
+    case TMEM_GET_PAGE:
+        return get_page_op(d, op);
+
+    case TMEM_FLUSH_PAGE:
+    case TMEM_FLUSH_OBJECT:
+        return flush_op(td, op);
+
+    default:
+        return -ENOSYS;
+    }
+}
+
+static int may_op(const struct domain *d)
+{
+    return d->tmem ? xsm_tmem_op(XSM_HOOK) : -ENODEV;
+}
+
+static long run_op(const struct tmem_op *op, XEN_GUEST_HANDLE_PARAM(void) uop)
+{
+    int rc;
+
+    while ( (rc = do_op(current->domain, op)) == -EAGAIN )
+        if ( hypercall_preempt_check() )
+            return hypercall_create_continuation(__HYPERVISOR_tmem_op, "h",
+                                                 uop);
+    return rc;
+}
+
+long do_tmem_op(XEN_GUEST_HANDLE_PARAM(void) uop)
+{
+    struct tmem_op op;
+    int rc = may_op(current->domain);
+
+    if ( rc )
+        return rc;
+    if ( copy_from_guest(&op, guest_handle_cast(uop, tmem_op_t), 1) )
+        return -EFAULT;
+
+    return run_op(&op, uop);
+}
+
+#ifdef CONFIG_COMPAT
+
+CHECK_tmem_oid;
+
+int compat_tmem_op(XEN_GUEST_HANDLE_PARAM(void) uop)
+{
+    struct compat_tmem_op cop;
+    struct tmem_op op;
+    enum XLAT_tmem_op_u u = XLAT_tmem_op_u_gen;
+    int rc = may_op(current->domain);
+
+    if ( rc )
+        return rc;
+    if ( raw_copy_from_guest(&cop, uop.p, sizeof(cop)) )
+        return -EFAULT;
+    if ( cop.cmd == TMEM_NEW_POOL )
+        u = XLAT_tmem_op_u_creat;
+    XLAT_tmem_op(&op, &cop);
+
+    return run_op(&op, uop);
+}
+
+#endif /* CONFIG_COMPAT */
+
+/*
+ * Domains
+ */
+
+int tmem_init_domain(struct domain *d)
+{
+    struct tmem_domain *td;
+    int rc;
+
+    if ( !opt_tmem || is_system_domain(d) )
+        return 0;
+
+    td = xzalloc(struct tmem_domain);
+    if ( !td )
+        return -ENOMEM;
+    rc = tme_client_init(&tmem_host, &td->client);
+    if ( rc )
+    {
+        xfree(td);
+        return rc;
+    }
+    percpu_rwlock_resource_init(&td->lock, tmem_rwlock);
+    d->tmem = td;
+
+    return 0;
+}
+
+/*
+ * What the domain had until now belongs to nobody.  None of its vCPUs runs.
+ * Return: 0 or -ERESTART
+ */
+int tmem_soft_reset(struct domain *d)
+{
+    unsigned int id;
+
+    if ( !d->tmem )
+        return 0;
+
+    for ( id = 0; id < TME_MAX_POOLS; id++ )
+        while ( drop_pool(d->tmem, id) == -EAGAIN )
+            if ( general_preempt_check() )
+                return -ERESTART;
+
+    return 0;
+}
+
+/* No vCPU of @d runs any more.  Return: 0 or -ERESTART */
+int tmem_teardown(struct domain *d)
+{
+    int rc;
+
+    if ( !d->tmem )
+        return 0;
+
+    spin_lock(&control_lock);
+    d->tmem->dying = true;
+    spin_unlock(&control_lock);
+
+    rc = tmem_soft_reset(d);
+    if ( rc )
+        return rc;
+    while ( tme_client_destroy(&d->tmem->client) )
+        if ( general_preempt_check() )
+            return -ERESTART;
+    XFREE(d->tmem);
+    port_drain(true);
+
+    return 0;
+}
+
+/*
+ * Memory for others
+ */
+
+unsigned long tmem_freeable_pages(void)
+{
+    return opt_tmem ? tme_freeable(&tmem_host) : 0;
+}
+
+/*
+ * An allocation has failed.  Return: true when there may be enough now.
+ *
+ * May be called under locks of the caller's, but not the heap's.
+ */
+bool tmem_reclaim(unsigned int order)
+{
+    /* Who wants a page wants many, mostly */
+    long want = max((long)PAGE_SIZE << order, 64L << PAGE_SHIFT), bytes = 0;
+    unsigned int tries = 1024;
+
+    /* Who asks for a superpage can do without: not all cache for a chance */
+    if ( !opt_tmem || order >= 9 )
+        return false;
+
+    while ( bytes < want && tries-- )
+        if ( !tme_evict(&tmem_host, 1, &bytes) )
+            break;
+    port_drain(false);
+
+    return bytes > 0;
+}
+
+/*
+ * Control
+ */
+
+/* With its lock held.  NULL: no such domain, or it has no tmem */
+static struct tmem_domain *control_get(struct domain *d)
+{
+    if ( !d->tmem )
+        return NULL;
+    spin_lock(&control_lock);
+    if ( !d->tmem->dying )
+        return d->tmem;
+    spin_unlock(&control_lock);
+
+    return NULL;
+}
+
+static void control_put(void)
+{
+    spin_unlock(&control_lock);
+}
+
+static int control_freeze(domid_t domid, bool freeze)
+{
+    struct domain *d;
+    struct tmem_domain *td;
+    int rc = -ESRCH;
+
+    rcu_read_lock(&domlist_read_lock);
+    for_each_domain ( d )
+    {
+        if ( domid != XEN_SYSCTL_TMEM_ALL && domid != d->domain_id )
+            continue;
+        td = control_get(d);
+        if ( !td )
+            continue;
+        write_atomic(&td->frozen, freeze);
+        control_put();
+        rc = 0;
+    }
+    rcu_read_unlock(&domlist_read_lock);
+
+    return rc;
+}
+
+static int control_flush(struct xen_sysctl_tmem_op *op)
+{
+    uint64_t want = op->kib;
+    long bytes = 0;
+
+    /* As much as there is time for; the caller sees how much it was */
+    while ( (uint64_t)bytes >> 10 < want )
+        if ( !tme_evict(&tmem_host, 32, &bytes) || hypercall_preempt_check() )
+            break;
+    port_drain(true);
+    op->kib = bytes >> 10;
+
+    return 0;
+}
+
+/* Under a lock that keeps the client */
+static void get_client(struct xen_sysctl_tmem_op *op, struct tme_client *client,
+                       struct tme_stats *stats)
+{
+    op->flags |= client->compress ? XEN_SYSCTL_TMEM_COMPRESS : 0;
+    op->weight = client->weight;
+    op->cap = client->cap == ULONG_MAX ? ~0ULL :
+              (uint64_t)client->cap << (PAGE_SHIFT - 10);
+    op->min = (uint64_t)client->min << (PAGE_SHIFT - 10);
+    tme_client_stats(client, stats);
+}
+
+static int control_get_domain(struct xen_sysctl_tmem_op *op,
+                              struct tme_stats *stats)
+{
+    struct domain *d;
+    struct tmem_domain *td = NULL;
+    unsigned int id;
+
+    rcu_read_lock(&domlist_read_lock);
+    for_each_domain ( d )
+        if ( d->domain_id >= op->domid && (td = control_get(d)) != NULL )
+            break;
+    if ( td )
+    {
+        op->domid = d->domain_id;
+        op->pools = 0;
+        for ( id = 0; id < TME_MAX_POOLS; id++ )
+            op->pools += tme_pool_flags(&td->client, id) >= 0;
+        op->flags = td->frozen ? XEN_SYSCTL_TMEM_FROZEN : 0;
+        get_client(op, &td->client, stats);
+        control_put();
+    }
+    rcu_read_unlock(&domlist_read_lock);
+
+    return td ? 0 : -ESRCH;
+}
+
+static int control_get_shared(struct xen_sysctl_tmem_op *op,
+                              struct tme_stats *stats)
+{
+    unsigned int nr = op->nr;
+    struct shared_pool *s;
+    int rc = -ENOENT;
+
+    spin_lock(&shared_lock);
+    list_for_each_entry ( s, &shared_pools, list )
+    {
+        if ( nr-- )
+            continue;
+        op->uuid[0] = s->uuid[0];
+        op->uuid[1] = s->uuid[1];
+        op->pools = s->users;
+        op->flags = XEN_SYSCTL_TMEM_SHARED;
+        get_client(op, &s->client, stats);
+        rc = 0;
+        break;
+    }
+    spin_unlock(&shared_lock);
+
+    return rc;
+}
+
+static int control_get_op(struct xen_sysctl_tmem_op *op)
+{
+    struct xen_sysctl_tmem_stats out;
+    struct tme_stats stats;
+    int rc;
+
+    if ( op->flags & ~XEN_SYSCTL_TMEM_SHARED )
+        return -EINVAL;
+
+    rc = op->flags ? control_get_shared(op, &stats)
+                   : control_get_domain(op, &stats);
+    if ( rc )
+        return rc;
+
+    out = (struct xen_sysctl_tmem_stats){
+        .eph_pages = stats.eph_pages, .pers_pages = stats.pers_pages,
+        .raw_pages = stats.raw_pages, .lz4_pages = stats.lz4_pages,
+        .meta_bytes = stats.meta_bytes, .used_bytes = stats.used_bytes,
+        .pers_bytes = stats.pers_bytes, .puts = stats.puts,
+        .put_fails = stats.put_fails, .gets = stats.gets,
+        .hits = stats.hits, .flushed = stats.flushed,
+        .evicted = stats.evicted,
+    };
+
+    return copy_to_guest(op->stats, &out, 1) ? -EFAULT : 0;
+}
+
+/* Under a lock that keeps the client */
+static void set_client(const struct xen_sysctl_tmem_op *op,
+                       struct tme_client *client)
+{
+    if ( op->mask & XEN_SYSCTL_TMEM_SET_WEIGHT )
+        tme_client_set_weight(client, op->weight);
+    if ( op->mask & XEN_SYSCTL_TMEM_SET_CAP )
+        tme_client_set_cap(client, op->cap == ~0ULL ? ULONG_MAX :
+                                   op->cap >> (PAGE_SHIFT - 10));
+    if ( op->mask & XEN_SYSCTL_TMEM_SET_MIN )
+        tme_client_set_min(client, op->min >> (PAGE_SHIFT - 10));
+    if ( op->mask & XEN_SYSCTL_TMEM_SET_COMPRESS )
+        tme_client_set_compress(client, op->flags & XEN_SYSCTL_TMEM_COMPRESS);
+}
+
+static int control_set_domain(const struct xen_sysctl_tmem_op *op)
+{
+    struct domain *d = rcu_lock_domain_by_id(op->domid);
+    struct tmem_domain *td;
+
+    if ( !d )
+        return -ESRCH;
+    td = control_get(d);
+    if ( td )
+    {
+        set_client(op, &td->client);
+        control_put();
+    }
+    rcu_unlock_domain(d);
+
+    return td ? 0 : -ESRCH;
+}
+
+static int control_set_shared(const struct xen_sysctl_tmem_op *op)
+{
+    struct shared_pool *s;
+
+    spin_lock(&shared_lock);
+    s = shared_find(op->uuid);
+    if ( s )
+        set_client(op, &s->client);
+    spin_unlock(&shared_lock);
+
+    return s ? 0 : -ENOENT;
+}
+
+static int control_set(const struct xen_sysctl_tmem_op *op)
+{
+    if ( op->mask & ~(XEN_SYSCTL_TMEM_SET_WEIGHT | XEN_SYSCTL_TMEM_SET_CAP |
+                      XEN_SYSCTL_TMEM_SET_MIN | XEN_SYSCTL_TMEM_SET_COMPRESS) ||
+         op->flags & ~(XEN_SYSCTL_TMEM_COMPRESS | XEN_SYSCTL_TMEM_SHARED) )
+        return -EINVAL;
+    if ( op->mask & XEN_SYSCTL_TMEM_SET_WEIGHT && !op->weight )
+        return -ERANGE;
+
+    return op->flags & XEN_SYSCTL_TMEM_SHARED ? control_set_shared(op)
+                                              : control_set_domain(op);
+}
+
+/* Under control_lock */
+static int set_auth(struct tmem_domain *td, const struct xen_sysctl_tmem_op *op)
+{
+    unsigned int i = auth_find(td, op->uuid);
+
+    if ( op->flags & XEN_SYSCTL_TMEM_AUTH )
+    {
+        if ( i >= TMEM_MAX_AUTH )
+            return -ENOSPC;
+        td->auth[i][0] = op->uuid[0];
+        td->auth[i][1] = op->uuid[1];
+        td->nr_auth += i == td->nr_auth;
+        return 0;
+    }
+
+    if ( i == td->nr_auth )
+        return -ENOENT;
+    td->nr_auth--;
+    memmove(td->auth[i], td->auth[i + 1],
+            (td->nr_auth - i) * sizeof(td->auth[i]));
+
+    return 0;
+}
+
+/* Under control_lock */
+static int get_auth(struct tmem_domain *td, struct xen_sysctl_tmem_op *op)
+{
+    if ( op->nr >= td->nr_auth )
+        return -ENOENT;
+    op->uuid[0] = td->auth[op->nr][0];
+    op->uuid[1] = td->auth[op->nr][1];
+
+    return 0;
+}
+
+static int control_auth(struct xen_sysctl_tmem_op *op)
+{
+    bool set = op->cmd == XEN_SYSCTL_TMEM_OP_SET_AUTH;
+    struct domain *d;
+    struct tmem_domain *td;
+    int rc = -ESRCH;
+
+    if ( op->flags & ~(set ? XEN_SYSCTL_TMEM_AUTH : 0) ||
+         (set && uuid_none(op->uuid)) )
+        return -EINVAL;
+
+    d = rcu_lock_domain_by_id(op->domid);
+    if ( !d )
+        return -ESRCH;
+    td = control_get(d);
+    if ( td )
+    {
+        rc = set ? set_auth(td, op) : get_auth(td, op);
+        control_put();
+    }
+    rcu_unlock_domain(d);
+
+    return rc;
+}
+
+int tmem_control(struct xen_sysctl_tmem_op *op)
+{
+    if ( !opt_tmem )
+        return -ENODEV;
+    if ( op->mask && op->cmd != XEN_SYSCTL_TMEM_OP_SET )
+        return -EINVAL;
+
+    switch ( op->cmd )
+    {
+    case XEN_SYSCTL_TMEM_OP_THAW:
+    case XEN_SYSCTL_TMEM_OP_FREEZE:
+        return control_freeze(op->domid,
+                              op->cmd == XEN_SYSCTL_TMEM_OP_FREEZE);
+
+    case XEN_SYSCTL_TMEM_OP_FLUSH:
+        return control_flush(op);
+
+    case XEN_SYSCTL_TMEM_OP_QUERY_FREEABLE:
+        op->kib = (uint64_t)tmem_freeable_pages() << (PAGE_SHIFT - 10);
+        return 0;
+
+    case XEN_SYSCTL_TMEM_OP_GET:
+        return control_get_op(op);
+
+    case XEN_SYSCTL_TMEM_OP_SET:
+        return control_set(op);
+
+    case XEN_SYSCTL_TMEM_OP_SET_AUTH:
+    case XEN_SYSCTL_TMEM_OP_GET_AUTH:
+        return control_auth(op);
+
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+static int __init cf_check tmem_init(void)
+{
+    int rc;
+
+    if ( !opt_tmem )
+        return 0;
+
+    rc = tme_host_init(&tmem_host);
+    if ( rc )
+    {
+        printk(XENLOG_ERR "tmem: no memory, off\n");
+        opt_tmem = false;
+    }
+    else
+        printk(XENLOG_INFO "tmem: on\n");
+
+    return 0;
+}
+presmp_initcall(tmem_init);
+
+/*
+ * Local variables:
+ * mode: C
+ * c-file-style: "BSD"
+ * c-basic-offset: 4
+ * tab-width: 4
+ * indent-tabs-mode: nil
+ * End:
+ */
