@@ -5,7 +5,7 @@
 usage: series.py MANIFEST PRISTINE REPO < NAMES
 
 NAMES are the overlay's files, below the current directory; PRISTINE is the
-unpacked kernel.  REPO is created: its first commit, tagged "pristine", holds
+unpacked source.  REPO is created: its first commit, tagged "pristine", holds
 the files that the overlay changes as they are in PRISTINE, and each further
 commit on its branch "series" is one step.
 
@@ -16,14 +16,15 @@ match:
 
  - a new file by its path;
  - a paragraph of added lines in an existing file, or in a new Kconfig,
-   Makefile or ABI description, by its text.
+   Makefile or ABI description, by its text, but not to a step before the one
+   that the file's path names.
 
 A paragraph is what can go into the tree on its own.  In C that is an #include,
 an #if .. #endif block, or else a whole run of changed lines; in a Makefile a
 line; elsewhere a stanza.  An #if block and a stanza are known by their first
 line alone: "config TMEM_RAM" is about tmem_ram whatever it depends on.  A
 paragraph that names no step goes with its neighbour in the hunk, or else with
-the earliest step that the file names.
+the step that the file's path names, or the earliest that its text does.
 """
 import os
 import re
@@ -101,7 +102,7 @@ def paragraphs(path, lines):
             yield run, next((l for l in run if l.strip()), "")
 
 
-def classify(steps, path, changes):
+def classify(steps, path, changes, floor):
     """Add to each change its parts: [step, lines] of each paragraph."""
     result = []
     for hunk, nr, old, new in changes:
@@ -110,7 +111,7 @@ def classify(steps, path, changes):
         result.append((hunk, nr, old, [[step_of(steps, text), lines]
                                        for lines, text in parts]))
     flat = [(hunk, p) for hunk, _, _, parts in result for p in parts]
-    first = min((p[0] for _, p in flat if p[0]), default=1)
+    first = floor or min((p[0] for _, p in flat if p[0]), default=1)
     for order in (flat, flat[::-1]):
         for (hunk1, before), (hunk2, this) in zip(order, order[1:]):
             if hunk1 == hunk2:
@@ -154,7 +155,7 @@ class File:
         self.path = name.removesuffix(".patch")
         self.mode = os.stat(name).st_mode & 0o777
         self.old = []
-        floor = 0
+        floor = step_of(steps, name)
         if name != self.path:
             with open(os.path.join(pristine, self.path)) as f:
                 self.old = f.readlines()
@@ -164,14 +165,14 @@ class File:
         else:
             with open(name) as f:
                 changes = [(0, 0, [], f.readlines())]
-            floor = step_of(steps, name) or 1
-        if floor and not re.search(r"(^|/)(Kconfig|Makefile|Kbuild)|"
-                                   r"Documentation/ABI/", self.path):
-            self.changes = [(0, [], [(floor, changes[0][3])])]
+        split = re.search(r"\.patch$|(^|/)(Kconfig|Makefile|Kbuild)|"
+                          r"Documentation/ABI/", name)
+        if not split:
+            self.changes = [(0, [], [(floor or 1, changes[0][3])])]
         else:
             self.changes = [(nr, old, [(max(s, floor), l) for s, l in parts])
                             for _, nr, old, parts
-                            in classify(steps, self.path, changes)]
+                            in classify(steps, self.path, changes, floor)]
         self.first = min((s for c in self.changes for s, _ in c[2]), default=1)
 
     def write(self, repo, step):
