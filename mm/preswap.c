@@ -105,7 +105,7 @@ static bool preswap_allowed __ro_after_init = true;	/* no `nopreswap` */
 static bool preswap_puts = true;			/* sysfs: new puts */
 static bool preswap_dead;		/* a flush failed: no new puts */
 static bool preswap_draining;		/* being shrunk: no new puts */
-static bool preswap_hibernating;	/* no new puts until resumed */
+static bool preswap_suspended;		/* no new puts until resumed */
 static int preswap_pool = -1;		/* set when all hooks are alive */
 static atomic_long_t preswap_nr;	/* number of bits set */
 
@@ -244,7 +244,7 @@ int __preswap_invalidate(swp_entry_t entry, int nr)
 static bool preswap_may_put(void)
 {
 	return READ_ONCE(preswap_puts) && READ_ONCE(preswap_pool) >= 0 &&
-	       !READ_ONCE(preswap_dead) && !READ_ONCE(preswap_hibernating) &&
+	       !READ_ONCE(preswap_dead) && !READ_ONCE(preswap_suspended) &&
 	       !READ_ONCE(preswap_draining);
 }
 
@@ -513,24 +513,47 @@ static int preswap_shrink_to(unsigned long target)
 	return ret;
 }
 
-static int preswap_pm_notify(struct notifier_block *nb, unsigned long action,
-			     void *unused)
+/**
+ * preswap_suspend() - bring all pages back, and put no more
+ *
+ * For when what the backend has will not be there afterwards.
+ *
+ * Context: process, may sleep.
+ * Return: 0, and then preswap_resume() must follow; or an errno when pages
+ * could not be brought back, and then it may.
+ */
+int preswap_suspend(void)
 {
 	int ret;
 
+	WRITE_ONCE(preswap_suspended, true);
+	ret = preswap_shrink_to(0);
+	if (ret) {
+		WRITE_ONCE(preswap_suspended, false);
+		pr_err("suspend refused: %lu pages could not be brought back (%d)\n",
+		       preswap_pages(), ret);
+	}
+	return ret;
+}
+
+/**
+ * preswap_resume() - put again
+ *
+ * Context: any.
+ */
+void preswap_resume(void)
+{
+	WRITE_ONCE(preswap_suspended, false);
+}
+
+static int preswap_pm_notify(struct notifier_block *nb, unsigned long action,
+			     void *unused)
+{
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
-		WRITE_ONCE(preswap_hibernating, true);
-		ret = preswap_shrink_to(0);
-		if (ret) {
-			WRITE_ONCE(preswap_hibernating, false);
-			pr_err("hibernation refused: %lu pages could not be brought back (%d)\n",
-			       preswap_pages(), ret);
-			return notifier_from_errno(ret);
-		}
-		break;
+		return notifier_from_errno(preswap_suspend());
 	case PM_POST_HIBERNATION:
-		WRITE_ONCE(preswap_hibernating, false);
+		preswap_resume();
 		break;
 	}
 	return NOTIFY_OK;

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Transcendent memory of the Xen hypervisor.
+ *
+ * The six operations become one hypercall.  The hypervisor copies a page out of
+ * or into this domain's memory while the caller waits.
+ *
+ *
+ *	What the hypervisor answers
+ *
+ * Without tmem it is -ENOSYS (not built), -ENODEV (not switched on), -EPERM or
+ * -EACCES (not for this domain): then there is no backend, and no word about it.
+ *
+ * A put that fails must leave no copy.  Xen 4.4 to 4.12 refuse a put for lack of
+ * memory before they look for an older copy of the page.  So the page is
+ * flushed whenever a put has failed.
+ *
+ * An operation on a pool that does not exist is -ENODEV.  For a flush that is
+ * success: there is nothing to be found.
+ *
+ *
+ *	Save, restore, migration
+ *
+ * The pools stay behind with the old domain.  preswap has brought its pages back
+ * before (preswap_suspend()), what precache loses is only a cache.  When the
+ * domain is resumed with another one's hypervisor state, make new pools; the
+ * clients never learn that their pools have got other ids.
+ *
+ * The danger is in ids that come to life again: an operation that has looked up
+ * id 0 for one file system, and meets the new pool 0 of another.  Hence the
+ * order: all ids become invalid, nobody uses an old one any more (RCU), then
+ * there are new pools.  A suspend that was cancelled finds its pools still
+ * there, and changes nothing.
+ *
+ *
+ *	kexec
+ *
+ * The next kernel cannot know this one's pools.  They are destroyed on the way
+ * down, and, for a kernel that crashed, at the boot of the next.
+ */
+
+#define pr_fmt(fmt) "tmem: xen: " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/init.h>
+#include <linux/kmsan-checks.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/syscore_ops.h>
+#include <linux/tmem.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <xen/interface/tmem.h>
+#include <xen/interface/xen.h>
+#include <xen/page.h>
+#include <xen/xen.h>
+#include <xen/xen-ops.h>
+#include <asm/xen/hypercall.h>
+
+/*
+ * Our id of a pool -> xen_tmem_entry().  Changed under the mutex; read under
+ * RCU, around the hypercall that uses it.
+ */
+static DEFINE_XARRAY_ALLOC(xen_tmem_pools);
+static DEFINE_MUTEX(xen_tmem_lock);
+
+#define XEN_TMEM_NO_POOL	(-1)
+
+static int HYPERVISOR_tmem_op(struct tmem_op *op)
+{
+	return _hypercall1(int, tmem_op, op);
+}
+
+static void *xen_tmem_entry(int id, u32 flags)
+{
+	return xa_mk_value(((unsigned long)(id + 1) << 1) |
+			   (flags & TMEM_POOL_PERSISTENT));
+}
+
+static int xen_tmem_id(const void *entry)
+{
+	return entry ? (int)(xa_to_value(entry) >> 1) - 1 : XEN_TMEM_NO_POOL;
+}
+
+static u32 xen_tmem_flags(const void *entry)
+{
+	return xa_to_value(entry) & TMEM_POOL_PERSISTENT;
+}
+
+static int xen_tmem_create(u32 flags)
+{
+	struct tmem_op op = { .cmd = TMEM_NEW_POOL };
+
+	BUILD_BUG_ON(TMEM_POOL_PERSISTENT != XEN_TMEM_POOL_PERSIST);
+	op.u.new.flags = flags |
+			 (PAGE_SHIFT - 12) << XEN_TMEM_POOL_PAGESIZE_SHIFT |
+			 TMEM_SPEC_VERSION << XEN_TMEM_POOL_VERSION_SHIFT;
+	return HYPERVISOR_tmem_op(&op);
+}
+
+static int xen_tmem_destroy(int id)
+{
+	struct tmem_op op = { .cmd = TMEM_DESTROY_POOL, .pool_id = id };
+
+	return HYPERVISOR_tmem_op(&op);
+}
+
+/* Whatever the hypervisor says becomes 0 or an errno */
+static int xen_tmem_errno(int ret)
+{
+	switch (ret) {
+	case 1:
+		return 0;
+	case 0:
+	case -XEN_TMEM_EEMPTY:
+		return -ENOENT;
+	case -XEN_TMEM_EFROZEN:
+		return -EBUSY;
+	default:
+		return ret < 0 && ret >= -MAX_ERRNO ? ret : -EIO;
+	}
+}
+
+static int xen_tmem_op(u32 cmd, int pool, const struct tmem_oid *oid,
+		       u32 index, struct page *page)
+{
+	struct tmem_op op = { .cmd = cmd };
+	int ret = -ENODEV;
+
+	memcpy(op.u.gen.oid, oid->oid, sizeof(op.u.gen.oid));
+	op.u.gen.index = index;
+	if (page)
+		set_xen_guest_handle(op.u.gen.gmfn,
+				     (void *)xen_page_to_gfn(page));
+
+	rcu_read_lock();
+	op.pool_id = xen_tmem_id(xa_load(&xen_tmem_pools, pool));
+	if (op.pool_id != XEN_TMEM_NO_POOL)
+		ret = xen_tmem_errno(HYPERVISOR_tmem_op(&op));
+	rcu_read_unlock();
+	return ret;
+}
+
+static int xen_tmem_flush(u32 cmd, int pool, const struct tmem_oid *oid,
+			  u32 index)
+{
+	int ret = xen_tmem_op(cmd, pool, oid, index, NULL);
+
+	switch (ret) {
+	case -ENOENT:	/* there was nothing */
+	case -EBUSY:	/* frozen, but flushed */
+	case -ENODEV:	/* there is no pool any more */
+		return 0;
+	default:
+		return ret;
+	}
+}
+
+static int xen_tmem_new_pool(u32 flags)
+{
+	int id, ret;
+	u32 pool;
+
+	mutex_lock(&xen_tmem_lock);
+	id = xen_tmem_create(flags);
+	if (id < 0) {
+		/* Also what Xen says of a pool too many */
+		ret = id == -EPERM ? -ENOSPC : xen_tmem_errno(id);
+		goto out;
+	}
+	ret = xa_alloc(&xen_tmem_pools, &pool, xen_tmem_entry(id, flags),
+		       XA_LIMIT(0, INT_MAX), GFP_KERNEL);
+	if (ret)
+		xen_tmem_destroy(id);
+	else
+		ret = pool;
+out:
+	mutex_unlock(&xen_tmem_lock);
+	return ret;
+}
+
+static int xen_tmem_destroy_pool(int pool)
+{
+	int id, ret = 0;
+
+	mutex_lock(&xen_tmem_lock);
+	id = xen_tmem_id(xa_erase(&xen_tmem_pools, pool));
+	if (id != XEN_TMEM_NO_POOL)
+		ret = xen_tmem_destroy(id);
+	mutex_unlock(&xen_tmem_lock);
+	return ret < 0 ? xen_tmem_errno(ret) : 0;
+}
+
+static int xen_tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
+			     struct page *page)
+{
+	int ret = xen_tmem_op(TMEM_PUT_PAGE, pool, oid, index, page);
+
+	if (!ret)
+		return 0;
+	/* See above.  0 means refused, not that something was not found */
+	xen_tmem_flush(TMEM_FLUSH_PAGE, pool, oid, index);
+	return ret == -ENOENT ? -ENOMEM : ret;
+}
+
+static int xen_tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
+			     struct page *page)
+{
+	int ret = xen_tmem_op(TMEM_GET_PAGE, pool, oid, index, page);
+
+	if (!ret)
+		kmsan_unpoison_memory(page_address(page), PAGE_SIZE);
+	return ret;
+}
+
+static int xen_tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
+{
+	return xen_tmem_flush(TMEM_FLUSH_PAGE, pool, oid, index);
+}
+
+static int xen_tmem_flush_object(int pool, const struct tmem_oid *oid)
+{
+	return xen_tmem_flush(TMEM_FLUSH_OBJECT, pool, oid, 0);
+}
+
+static const struct tmem_ops xen_tmem_ops = {
+	.name = "xen",
+	.new_pool = xen_tmem_new_pool,
+	.destroy_pool = xen_tmem_destroy_pool,
+	.put_page = xen_tmem_put_page,
+	.get_page = xen_tmem_get_page,
+	.flush_page = xen_tmem_flush_page,
+	.flush_object = xen_tmem_flush_object,
+};
+
+/* New pools for those that stayed behind */
+static void xen_tmem_renew(struct work_struct *work)
+{
+	unsigned long pool;
+	void *entry;
+	int id;
+
+	mutex_lock(&xen_tmem_lock);
+	synchronize_rcu();	/* nobody uses an old id any more */
+	xa_for_each(&xen_tmem_pools, pool, entry) {
+		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
+			continue;
+		id = xen_tmem_create(xen_tmem_flags(entry));
+		if (id < 0)
+			pr_warn("no new pool (%d) after resume\n", id);
+		else
+			xa_store(&xen_tmem_pools, pool,
+				 xen_tmem_entry(id, xen_tmem_flags(entry)),
+				 GFP_KERNEL);
+	}
+	mutex_unlock(&xen_tmem_lock);
+}
+
+static DECLARE_WORK(xen_tmem_renew_work, xen_tmem_renew);
+
+/* Do our pools still exist?  A flush of what is never there tells. */
+static bool xen_tmem_pools_are_gone(void)
+{
+	struct tmem_op op = { .cmd = TMEM_FLUSH_OBJECT };
+	unsigned long pool;
+	void *entry;
+
+	memset(op.u.gen.oid, 0xff, sizeof(op.u.gen.oid));
+	xa_for_each(&xen_tmem_pools, pool, entry) {
+		op.pool_id = xen_tmem_id(entry);
+		if (op.pool_id != XEN_TMEM_NO_POOL)
+			return HYPERVISOR_tmem_op(&op) < 0 &&
+			       HYPERVISOR_tmem_op(&op) != -XEN_TMEM_EFROZEN;
+	}
+	return false;
+}
+
+/*
+ * Also after a suspend that was cancelled.  Tasks are frozen; other CPUs' timers
+ * do not run yet, so do not wait for RCU here.
+ */
+static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
+			   void *unused)
+{
+	unsigned long pool;
+	void *entry;
+
+	if (!xen_tmem_pools_are_gone())
+		return NOTIFY_OK;
+	/* Replaces one value by another: that allocates nothing */
+	xa_for_each(&xen_tmem_pools, pool, entry)
+		xa_store(&xen_tmem_pools, pool,
+			 xen_tmem_entry(XEN_TMEM_NO_POOL, xen_tmem_flags(entry)),
+			 GFP_NOWAIT);
+	schedule_work(&xen_tmem_renew_work);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block xen_tmem_resume_nb = {
+	.notifier_call = xen_tmem_resume,
+};
+
+static void xen_tmem_shutdown(void *unused)
+{
+	unsigned long pool;
+	void *entry;
+
+	xa_for_each(&xen_tmem_pools, pool, entry)
+		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
+			xen_tmem_destroy(xen_tmem_id(entry));
+}
+
+static const struct syscore_ops xen_tmem_syscore_ops = {
+	.shutdown = xen_tmem_shutdown,
+};
+
+static struct syscore xen_tmem_syscore = {
+	.ops = &xen_tmem_syscore_ops,
+};
+
+static int __init xen_tmem_init(void)
+{
+	int id, ret;
+
+	if (!xen_domain() || !tmem_wanted("xen"))
+		return -ENODEV;
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
+		pr_info("not used: this domain's memory is encrypted\n");
+		return -ENODEV;
+	}
+
+	/* What an earlier kernel of this domain has left */
+	for (id = 0; id < XEN_TMEM_MAX_POOLS; id++)
+		if (xen_tmem_destroy(id) < 0)
+			break;
+
+	id = xen_tmem_create(0);
+	if (id < 0) {
+		if (id != -ENOSYS && id != -ENODEV && id != -EPERM &&
+		    id != -EACCES)
+			pr_warn("not used: no pool (%d)\n", id);
+		return -ENODEV;
+	}
+	xen_tmem_destroy(id);
+
+	ret = tmem_register_ops(&xen_tmem_ops);
+	if (ret)
+		return ret;
+	xen_resume_notifier_register(&xen_tmem_resume_nb);
+	register_syscore(&xen_tmem_syscore);
+	return 0;
+}
+device_initcall(xen_tmem_init);
