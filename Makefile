@@ -17,7 +17,9 @@ test:
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
 #: make test-rig      the build and boot scripts themselves
+#: make test-xen      the hypercall, called as a hostile guest would
 #: make bench-engine  the engine's speed and size, beside their targets
+#: make bench-xen     instructions per hypercall, beside their targets
 check:
 	@scripts/check
 test-engine:
@@ -26,14 +28,18 @@ kunit:
 	@scripts/kunit
 test-guest:
 	@scripts/test-guest $(TESTS)
+test-xen:
+	@scripts/test-xen $(TESTS)
 test-rig:
 	@scripts/test-rig
 bench-engine:
 	@scripts/engine bench
+bench-xen:
+	@scripts/bench-xen
 
 #: make tree          build/linux-6.12: Linux with our files, to edit
 #: make refresh       what was edited there becomes files and patches here
-#: make patches       build/patches/linux-6.12: the series for git am
+#: make patches       build/patches/{linux-6.12,xen-4.17}: series for git am
 #: make check-series  build every step of the series, options on and off (long)
 tree:
 	@scripts/tree prepare
@@ -49,4 +55,4 @@ clean:
 	@scripts/clean
 
 .PHONY: help run test check test-engine kunit test-guest test-rig \
-	bench-engine tree refresh patches check-series clean
+	test-xen bench-engine bench-xen tree refresh patches check-series clean

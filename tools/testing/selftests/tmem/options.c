@@ -221,6 +221,17 @@ static void unknown_backend_is_named(void)
 	check_zero(0, NR_TMEM_COUNTERS - 1);
 }
 
+static void hypervisor_without_tmem_is_no_backend(void)
+{
+	booted_with(" tmem=xen ", NULL);
+	kmsg_mark_boot();
+	CHECK(kmsg_has("Xen version"), "there is no hypervisor");
+	CHECK(!kmsg_has("tmem: xen"), "somebody talks about it");
+	work();
+	check_backend("none");
+	check_zero(0, NR_TMEM_COUNTERS - 1);
+}
+
 static void too_little_memory_is_refused(void)
 {
 	booted_with(" tmem_ram.max_percent=1 ", NULL);
@@ -239,6 +250,8 @@ static const struct test tests[] = {
 	{ "nopreswap_leaves_precache", nopreswap_leaves_precache },
 	{ "unknown_backend_is_named", unknown_backend_is_named },
 	{ "too_little_memory_is_refused", too_little_memory_is_refused },
+	{ "hypervisor_without_tmem_is_no_backend",
+	  hypervisor_without_tmem_is_no_backend },
 };
 
 int main(int argc, char **argv)

@@ -99,7 +99,12 @@ __printf(2, 3) int try_set(const char *path, const char *fmt, ...);
 __printf(2, 3) void set(const char *path, const char *fmt, ...);
 __printf(1, 2) void must_run(const char *fmt, ...);
 
-/* Pages in the backend; exact at quiesce */
+static inline long preswap_pages(void)
+{
+	return get_long(SYSFS "preswap_pages");
+}
+
+/* Pages in the backend; exact at quiesce.  A hypervisor does not tell. */
 static inline long ephemeral(void)
 {
 	return get_long(RAM "ephemeral_pages");
@@ -107,12 +112,8 @@ static inline long ephemeral(void)
 
 static inline long persistent(void)
 {
-	return get_long(RAM "persistent_pages");
-}
-
-static inline long preswap_pages(void)
-{
-	return get_long(SYSFS "preswap_pages");
+	return access(RAM "persistent_pages", R_OK) ? preswap_pages() :
+	       get_long(RAM "persistent_pages");
 }
 
 /* A trace event, only where the filter is true, since trace_begin() */
