@@ -174,7 +174,7 @@ static void failed_put_removes_old(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, 0, put(f, 0, PERS, 1, 1, 1, NOISE));
 	tme_client_set_cap(&f->client[0], 1);
-	KUNIT_EXPECT_EQ(test, -EDQUOT, put(f, 0, PERS, 1, 1, 2, NOISE));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, put(f, 0, PERS, 1, 1, 2, NOISE));
 	KUNIT_EXPECT_EQ(test, -ENOENT, get(f, 0, PERS, 1, 1, 1, NOISE));
 	KUNIT_EXPECT_EQ(test, stats(test, 0).pers_pages, 0);
 	KUNIT_EXPECT_EQ(test, stats(test, 0).put_fails, 1);
@@ -267,7 +267,8 @@ static void pool_ids(struct kunit *test)
 				tme_destroy_pool(&f->client[0], p));
 	}
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			tme_new_pool(&f->client[0], TME_POOL_SHARED));
+			tme_new_pool(&f->client[0],
+				     TME_POOL_PERSISTENT | TME_POOL_SHARED));
 	for (i = 2; i < TME_MAX_POOLS; i++)
 		KUNIT_EXPECT_EQ(test, i, tme_new_pool(&f->client[0], 0));
 	KUNIT_EXPECT_EQ(test, -ENOSPC, tme_new_pool(&f->client[0], 0));
