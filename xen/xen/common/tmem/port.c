@@ -305,10 +305,12 @@ struct port_scratch *port_scratch_get(void)
     return this_cpu(port_cpus).scratch;
 }
 
+/* The guest may write to @src meanwhile, which a compressor must not see */
 int port_compress(struct port_scratch *scratch, const void *src,
                   unsigned int max)
 {
-    return LZ4_compress_fast_extState_fastReset(scratch->work, src,
+    memcpy(scratch->src, src, PAGE_SIZE);
+    return LZ4_compress_fast_extState_fastReset(scratch->work, scratch->src,
                                                 scratch->buf, PAGE_SIZE, max,
                                                 1);
 }

@@ -400,7 +400,7 @@ static int put_copy(struct tmem_domain *td, struct tme_client *client,
 {
     const uint64_t *oid = op->u.gen.oid.oid;
     uint32_t index = op->u.gen.index;
-    const void *src, *map;
+    const void *src;
     int rc;
 
     /* What is not there would be new */
@@ -408,11 +408,9 @@ static int put_copy(struct tmem_domain *td, struct tme_client *client,
          tme_flush_page(client, pool, oid, index) )
         return -EFROZEN;
 
-    src = map = __map_domain_page(page);
-    if ( ACCESS_ONCE(client->compress) )
-        src = memcpy(port_scratch_get()->src, map, PAGE_SIZE);
+    src = __map_domain_page(page);
     rc = tme_put(client, pool, oid, index, src);
-    unmap_domain_page(map);
+    unmap_domain_page(src);
 
     return rc;
 }
