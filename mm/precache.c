@@ -348,6 +348,7 @@ void __precache_evict(struct address_space *mapping, struct folio *folio,
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid;
+	int ret;
 	long i;
 
 	if (!fs)
@@ -368,11 +369,11 @@ void __precache_evict(struct address_space *mapping, struct folio *folio,
 	 */
 	smp_mb__after_atomic();
 	for (i = 0; i < folio_nr_pages(folio); i++) {
-		if (tmem_put_page(fs->pool, &oid, folio->index + i,
-				  folio_page(folio, i)))
-			count_vm_event(PRECACHE_PUT_FAIL);
-		else
-			count_vm_event(PRECACHE_PUT);
+		ret = tmem_put_page(fs->pool, &oid, folio->index + i,
+				    folio_page(folio, i));
+		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
+		if (ret == -EIO)
+			precache_kill(fs, ret);
 	}
 }
 

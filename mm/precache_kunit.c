@@ -753,6 +753,20 @@ static void precache_failed_flush_kills_the_cache(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, other, 3, 4));
 }
 
+/* A put that failed, and could not drop the older copy either */
+static void precache_failed_put_kills_the_cache(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	precache_reclaim(test, fs, 1, 1);
+	fake_fail(FAKE_PUT_PAGE, 1, -EIO);
+	precache_reclaim(test, fs, 2, 2);
+
+	fake_forget_calls();
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_GET_PAGE));
+}
+
 static void precache_file_systems_do_not_meet(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test), *other;
@@ -988,6 +1002,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_put_during_drop_is_out_of_reach),
 	KUNIT_CASE_PARAM(precache_failed_flush_kills_the_cache,
 			 precache_flush_gen_params),
+	KUNIT_CASE(precache_failed_put_kills_the_cache),
 	KUNIT_CASE(precache_file_systems_do_not_meet),
 	KUNIT_CASE(precache_files_do_not_meet),
 	KUNIT_CASE(precache_file_that_comes_back_finds_its_pages),

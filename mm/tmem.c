@@ -198,7 +198,8 @@ void tmem_destroy_pool(int pool)
  * @page: what to copy
  *
  * Context: process; see struct tmem_ops.
- * Return: 0, or a negative errno and then there is no copy, new or old.
+ * Return: 0; -EIO when an older copy may be left; another negative errno, and then
+ * there is no copy, new or old.
  */
 int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 		  struct page *page)
@@ -206,7 +207,7 @@ int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 	int ret;
 
 	if (tmem_should_fail(TMEM_FAIL_PUT))
-		ret = tmem_ops->flush_page(pool, oid, index) ?: -ENOMEM;
+		ret = tmem_ops->flush_page(pool, oid, index) ? -EIO : -ENOMEM;
 	else
 		ret = tmem_ops->put_page(pool, oid, index, page);
 	trace_tmem_put_page(pool, oid, index, ret);

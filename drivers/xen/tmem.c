@@ -43,6 +43,7 @@
 
 #include <linux/cc_platform.h>
 #include <linux/init.h>
+#include <linux/kexec.h>
 #include <linux/kmsan-checks.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -91,12 +92,20 @@ static u32 xen_tmem_flags(const void *entry)
 static int xen_tmem_create(u32 flags)
 {
 	struct tmem_op op = { .cmd = TMEM_NEW_POOL };
+	unsigned long pool;
+	void *entry;
+	int id;
 
 	BUILD_BUG_ON(TMEM_POOL_PERSISTENT != XEN_TMEM_POOL_PERSIST);
 	op.u.new.flags = flags |
 			 (PAGE_SHIFT - 12) << XEN_TMEM_POOL_PAGESIZE_SHIFT |
 			 TMEM_SPEC_VERSION << XEN_TMEM_POOL_VERSION_SHIFT;
-	return HYPERVISOR_tmem_op(&op);
+	id = HYPERVISOR_tmem_op(&op);
+	/* Two pools with one id would read each other's pages */
+	xa_for_each(&xen_tmem_pools, pool, entry)
+		if (id >= 0 && xen_tmem_id(entry) == id)
+			return -EIO;
+	return id < XEN_TMEM_MAX_POOLS ? id : -EIO;
 }
 
 static int xen_tmem_destroy(int id)
@@ -151,17 +160,51 @@ static int xen_tmem_flush(u32 cmd, int pool, const struct tmem_oid *oid,
 	case -ENOENT:	/* there was nothing */
 	case -EBUSY:	/* frozen, but flushed */
 	case -ENODEV:	/* there is no pool any more */
+	case -ENOSYS:	/* this host has no tmem at all */
 		return 0;
 	default:
 		return ret;
 	}
 }
 
+/* New pools for those that stayed behind */
+static void xen_tmem_renew(struct work_struct *work)
+{
+	unsigned long pool;
+	void *entry;
+	int id;
+
+	mutex_lock(&xen_tmem_lock);
+	xa_for_each(&xen_tmem_pools, pool, entry)
+		if (xen_tmem_id(entry) == XEN_TMEM_NO_POOL)
+			break;
+	if (!entry)
+		goto out;
+	synchronize_rcu();	/* nobody uses an old id any more */
+	xa_for_each(&xen_tmem_pools, pool, entry) {
+		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
+			continue;
+		id = xen_tmem_create(xen_tmem_flags(entry));
+		if (id < 0)
+			pr_warn("no new pool (%d) after resume\n", id);
+		else
+			xa_store(&xen_tmem_pools, pool,
+				 xen_tmem_entry(id, xen_tmem_flags(entry)),
+				 GFP_KERNEL);
+	}
+out:
+	mutex_unlock(&xen_tmem_lock);
+}
+
+static DECLARE_WORK(xen_tmem_renew_work, xen_tmem_renew);
+
 static int xen_tmem_new_pool(u32 flags)
 {
 	int id, ret;
 	u32 pool;
 
+	/* The new id may be one that was ours on another host */
+	flush_work(&xen_tmem_renew_work);
 	mutex_lock(&xen_tmem_lock);
 	id = xen_tmem_create(flags);
 	if (id < 0) {
@@ -199,9 +242,11 @@ static int xen_tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 
 	if (!ret)
 		return 0;
-	/* See above.  0 means refused, not that something was not found */
-	xen_tmem_flush(TMEM_FLUSH_PAGE, pool, oid, index);
-	return ret == -ENOENT ? -ENOMEM : ret;
+	/* See above */
+	if (xen_tmem_flush(TMEM_FLUSH_PAGE, pool, oid, index))
+		return -EIO;
+	/* 0 means refused, not that something was not found */
+	return ret == -ENOENT || ret == -EIO ? -ENOMEM : ret;
 }
 
 static int xen_tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
@@ -234,44 +279,21 @@ static const struct tmem_ops xen_tmem_ops = {
 	.flush_object = xen_tmem_flush_object,
 };
 
-/* New pools for those that stayed behind */
-static void xen_tmem_renew(struct work_struct *work)
-{
-	unsigned long pool;
-	void *entry;
-	int id;
-
-	mutex_lock(&xen_tmem_lock);
-	synchronize_rcu();	/* nobody uses an old id any more */
-	xa_for_each(&xen_tmem_pools, pool, entry) {
-		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
-			continue;
-		id = xen_tmem_create(xen_tmem_flags(entry));
-		if (id < 0)
-			pr_warn("no new pool (%d) after resume\n", id);
-		else
-			xa_store(&xen_tmem_pools, pool,
-				 xen_tmem_entry(id, xen_tmem_flags(entry)),
-				 GFP_KERNEL);
-	}
-	mutex_unlock(&xen_tmem_lock);
-}
-
-static DECLARE_WORK(xen_tmem_renew_work, xen_tmem_renew);
-
-/* Do our pools still exist?  A flush of what is never there tells. */
+/* Does one of our pools still exist?  A flush of what is never there tells. */
 static bool xen_tmem_pools_are_gone(void)
 {
 	struct tmem_op op = { .cmd = TMEM_FLUSH_OBJECT };
 	unsigned long pool;
 	void *entry;
+	int ret;
 
 	memset(op.u.gen.oid, 0xff, sizeof(op.u.gen.oid));
 	xa_for_each(&xen_tmem_pools, pool, entry) {
 		op.pool_id = xen_tmem_id(entry);
-		if (op.pool_id != XEN_TMEM_NO_POOL)
-			return HYPERVISOR_tmem_op(&op) < 0 &&
-			       HYPERVISOR_tmem_op(&op) != -XEN_TMEM_EFROZEN;
+		if (op.pool_id == XEN_TMEM_NO_POOL)
+			continue;
+		ret = HYPERVISOR_tmem_op(&op);
+		return ret < 0 && ret != -XEN_TMEM_EFROZEN;
 	}
 	return false;
 }
@@ -286,14 +308,21 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 	unsigned long pool;
 	void *entry;
 
-	if (!xen_tmem_pools_are_gone())
-		return NOTIFY_OK;
-	/* Replaces one value by another: that allocates nothing */
-	xa_for_each(&xen_tmem_pools, pool, entry)
-		xa_store(&xen_tmem_pools, pool,
-			 xen_tmem_entry(XEN_TMEM_NO_POOL, xen_tmem_flags(entry)),
-			 GFP_NOWAIT);
-	schedule_work(&xen_tmem_renew_work);
+	/*
+	 * Replaces one value by another, which allocates nothing; unless the
+	 * pool is being destroyed just now.
+	 */
+	if (xen_tmem_pools_are_gone())
+		xa_for_each(&xen_tmem_pools, pool, entry)
+			xa_cmpxchg(&xen_tmem_pools, pool, entry,
+				   xen_tmem_entry(XEN_TMEM_NO_POOL,
+						  xen_tmem_flags(entry)),
+				   GFP_NOWAIT);
+	/*
+	 * Also for pools that another host had refused.  Freezable: a new id must
+	 * not be from a host that the domain has left meanwhile.
+	 */
+	queue_work(system_freezable_wq, &xen_tmem_renew_work);
 	return NOTIFY_OK;
 }
 
@@ -301,11 +330,17 @@ static struct notifier_block xen_tmem_resume_nb = {
 	.notifier_call = xen_tmem_resume,
 };
 
+/*
+ * For the next kernel, which may not have tmem.  Otherwise the hypervisor does it,
+ * and here it would only take preswap's pages from tasks that still run.
+ */
 static void xen_tmem_shutdown(void *unused)
 {
 	unsigned long pool;
 	void *entry;
 
+	if (!kexec_in_progress)
+		return;
 	xa_for_each(&xen_tmem_pools, pool, entry)
 		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
 			xen_tmem_destroy(xen_tmem_id(entry));

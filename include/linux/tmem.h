@@ -43,7 +43,9 @@ struct tmem_oid {
  *	handle if there is one.  The copy is complete on return; @page may be
  *	reused at once.  A put that fails leaves **no** copy, new or old.
  *	Called in process context, in reclaim: may not wait for memory or I/O.
- *	Returns 0; -ENOMEM or another negative errno when the page was refused.
+ *	Returns 0; -ENOMEM or another negative errno when the page was refused;
+ *	-EIO when an older copy may be left, which is as fatal for an ephemeral
+ *	pool as a flush that fails.
  * @get_page: Copy a page out of the pool, into @page.  A hit in an ephemeral
  *	pool removes the copy (the cache is exclusive); a hit in a persistent
  *	pool leaves it.  @page is unspecified after an error.  Called in
