@@ -474,7 +474,9 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
     rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), false, &t, &page);
     if ( rc )
         return -EFAULT;
-    if ( p2m_is_readonly(t) || !get_page_type(page, PGT_writable_page) )
+    /* Writable, or only log-dirty; neither another domain's nor write-protected */
+    if ( p2m_is_discard_write(t) || p2m_is_foreign(t) ||
+         t == p2m_ioreq_server || !get_page_type(page, PGT_writable_page) )
     {
         put_page(page);
         return -EFAULT;
@@ -487,7 +489,7 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
     if ( rc == -ENOENT )
         rc = tme_pool_empty(client, pool) ? -EEMPTY : -ENOENT;
     pool_put(td, client);
-    if ( !rc )
+    if ( rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
 
@@ -670,22 +672,26 @@ int tmem_soft_reset(struct domain *d)
 /* No vCPU of @d runs any more.  Return: 0 or -ERESTART */
 int tmem_teardown(struct domain *d)
 {
+    struct tmem_domain *td = d->tmem;
     int rc;
 
-    if ( !d->tmem )
+    if ( !td )
         return 0;
 
     spin_lock(&control_lock);
-    d->tmem->dying = true;
+    td->dying = true;
     spin_unlock(&control_lock);
 
     rc = tmem_soft_reset(d);
     if ( rc )
         return rc;
-    while ( tme_client_destroy(&d->tmem->client) )
+    while ( tme_client_destroy(&td->client) )
         if ( general_preempt_check() )
             return -ERESTART;
-    XFREE(d->tmem);
+    spin_lock(&control_lock);
+    d->tmem = NULL;
+    spin_unlock(&control_lock);
+    xfree(td);
     port_drain(true);
 
     return 0;
@@ -697,7 +703,8 @@ int tmem_teardown(struct domain *d)
 
 unsigned long tmem_freeable_pages(void)
 {
-    return opt_tmem ? tme_freeable(&tmem_host) : 0;
+    /* It is counted without a lock, and may be below 0 for a moment */
+    return opt_tmem ? max((long)tme_freeable(&tmem_host), 0L) : 0;
 }
 
 /*
@@ -715,9 +722,9 @@ bool tmem_reclaim(unsigned int order)
     if ( !opt_tmem || order >= 9 )
         return false;
 
-    while ( bytes < want && tries-- )
-        if ( !tme_evict(&tmem_host, 1, &bytes) )
-            break;
+    /* A page may be busy; another try finds another, or finds it free */
+    while ( bytes < want && tries-- && tmem_freeable_pages() )
+        tme_evict(&tmem_host, 1, &bytes);
     port_drain(false);
 
     return bytes > 0;
@@ -730,10 +737,8 @@ bool tmem_reclaim(unsigned int order)
 /* With its lock held.  NULL: no such domain, or it has no tmem */
 static struct tmem_domain *control_get(struct domain *d)
 {
-    if ( !d->tmem )
-        return NULL;
     spin_lock(&control_lock);
-    if ( !d->tmem->dying )
+    if ( d->tmem && !d->tmem->dying )
         return d->tmem;
     spin_unlock(&control_lock);
 
@@ -774,11 +779,11 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
     long bytes = 0;
 
     /* As much as there is time for; the caller sees how much it was */
-    while ( (uint64_t)bytes >> 10 < want )
+    while ( (uint64_t)max(bytes, 0L) >> 10 < want )
         if ( !tme_evict(&tmem_host, 32, &bytes) || hypercall_preempt_check() )
             break;
     port_drain(true);
-    op->kib = bytes >> 10;
+    op->kib = max(bytes, 0L) >> 10;
 
     return 0;
 }
