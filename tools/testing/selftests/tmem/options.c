@@ -26,12 +26,7 @@ static void booted_with(const char *want, const char *not)
 
 static void check_backend(const char *want)
 {
-	char name[32] = "";
-	FILE *f = fopen(SYSFS "backend", "r");
-
-	CHECK(f && fscanf(f, "%31s", name) == 1, "no backend file");
-	CHECK(!strcmp(name, want), "backend is '%s', not '%s'", name, want);
-	fclose(f);
+	CHECK(backend_is(want), "backend is not '%s'", want);
 }
 
 static long meminfo_kib(const char *name)

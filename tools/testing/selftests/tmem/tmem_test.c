@@ -105,6 +105,16 @@ void set(const char *path, const char *fmt, ...)
 	CHECK(!ret, "%s <- '%s': %s", path, value, strerror(-ret));
 }
 
+bool backend_is(const char *name)
+{
+	char is[32] = "";
+	FILE *f = fopen(SYSFS "backend", "r");
+
+	CHECK(f && fscanf(f, "%31s", is) == 1, "no backend file");
+	fclose(f);
+	return !strcmp(is, name);
+}
+
 long get_long(const char *path)
 {
 	FILE *f = fopen(path, "r");

@@ -95,6 +95,7 @@ long since(enum counter c);
 void evidence(const char *when);
 
 long get_long(const char *path);
+bool backend_is(const char *name);
 __printf(2, 3) int try_set(const char *path, const char *fmt, ...);
 __printf(2, 3) void set(const char *path, const char *fmt, ...);
 __printf(1, 2) void must_run(const char *fmt, ...);
@@ -110,10 +111,11 @@ static inline long ephemeral(void)
 	return get_long(RAM "ephemeral_pages");
 }
 
+/* Of other backends than RAM only preswap knows */
 static inline long persistent(void)
 {
-	return access(RAM "persistent_pages", R_OK) ? preswap_pages() :
-	       get_long(RAM "persistent_pages");
+	return backend_is("ram") ? get_long(RAM "persistent_pages") :
+	       preswap_pages();
 }
 
 /* A trace event, only where the filter is true, since trace_begin() */
