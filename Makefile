@@ -37,14 +37,16 @@ bench-engine:
 bench-xen:
 	@scripts/bench-xen
 
-#: make tree          build/linux-6.12: Linux with our files, to edit
+#: make tree          build/{linux-6.12,xen-4.17}: with our files, to edit
 #: make refresh       what was edited there becomes files and patches here
 #: make patches       build/patches/{linux-6.12,xen-4.17}: series for git am
 #: make check-series  build every step of the series, options on and off (long)
 tree:
-	@scripts/tree prepare
+	@scripts/tree prepare linux
+	@scripts/tree prepare xen
 refresh:
-	@scripts/tree refresh
+	@scripts/tree refresh linux
+	@scripts/tree refresh xen
 patches:
 	@scripts/series
 check-series:

@@ -10,6 +10,9 @@
 # with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, and has:
 #
 #   die MESSAGE...	say why on stderr, exit 1
+#   overlay_of linux|xen	sets $name, what that source is called in build/,
+#			$from, where our files for it are here, and $not_ours,
+#			which of those are not, as git ls-files wants it
 #   source_package NAME DIR	the source of a Debian package, with its patches
 #   need PACKAGE...	install the Debian packages that are missing (as root or
 #			by sudo; without either: list them, exit 1)
@@ -178,6 +181,21 @@ apt_install()
 {
 	apt install --no-install-recommends "$@" ||
 		{ apt update && apt install --no-install-recommends "$@"; }
+}
+
+# shellcheck disable=SC2034 # all of it is for the scripts
+overlay_of()
+{
+	case $1 in
+	linux)
+		name=linux-6.12 from=.
+		not_ours=(':!/Makefile' ':!/README.md' ':!/scripts' ':!/xen'
+			  ':!/tools/tmemctl' ':!/.*') ;;
+	xen)
+		name=xen-4.17 from=xen not_ours=(.) ;;
+	*)
+		die "unknown source '$1': valid are linux, xen" ;;
+	esac
 }
 
 # The lists of source packages, of wherever this host gets its packages from
