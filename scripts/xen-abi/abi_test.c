@@ -71,6 +71,7 @@
 #include <xen/memory.h>
 #include <xen/sysctl.h>
 
+#include "check.h"
 #include "tmem_raw.h"
 
 #define PAGE		4096UL
@@ -130,36 +131,18 @@ static __attribute__((format(printf, 1, 2))) void note(const char *fmt, ...)
 	va_end(ap);
 }
 
-static __attribute__((format(printf, 2, 3), noreturn))
-void fail_at(int line, const char *fmt, ...)
+static __attribute__((format(printf, 3, 4), noreturn))
+void fail_at(const char *file, int line, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	printf("# FAILED %s:%d: ", __FILE__, line);
+	printf("# FAILED %s:%d: ", file, line);
 	vprintf(fmt, ap);
 	printf("\n");
 	va_end(ap);
 	_exit(1);
 }
-
-#define fail(...) fail_at(__LINE__, __VA_ARGS__)
-#define CHECK(cond, ...) do { if (!(cond)) fail(__VA_ARGS__); } while (0)
-
-#define CHECK_OP(a, op, b) do {						\
-	long a_ = (a), b_ = (b);					\
-									\
-	if (!(a_ op b_))						\
-		fail("%s is %ld, expected %s %ld (%s)", #a, a_, #op, b_, #b); \
-} while (0)
-
-#define SYS(call) ({							\
-	long ret_ = (long)(call);					\
-									\
-	if (ret_ == -1)							\
-		fail("%s: %s", #call, strerror(errno));			\
-	ret_;								\
-})
 
 static double now(void)
 {

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "../kselftest.h"
+#include "check.h"
 
 #define PAGE		4096L
 #define SECTOR		512L
@@ -54,27 +55,6 @@ __printf(1, 2) void note(const char *fmt, ...);
 __noreturn void skip(const char *why);
 __noreturn __printf(3, 4)
 void fail_at(const char *file, int line, const char *fmt, ...);
-
-#define fail(...) fail_at(__FILE__, __LINE__, __VA_ARGS__)
-
-/* CHECK(condition, format, ...) */
-#define CHECK(cond, ...) do { if (!(cond)) fail(__VA_ARGS__); } while (0)
-
-#define CHECK_OP(a, op, b) do {						\
-	long a_ = (a), b_ = (b);					\
-									\
-	if (!(a_ op b_))						\
-		fail("%s is %ld, expected %s %ld (%s)", #a, a_, #op, b_, #b); \
-} while (0)
-
-/* The value of a system call that must work */
-#define SYS(call) ({							\
-	long ret_ = (long)(call);					\
-									\
-	if (ret_ == -1)							\
-		fail("%s: %s", #call, strerror(errno));			\
-	ret_;								\
-})
 
 /* Counters: what happened since mark() */
 
