@@ -333,7 +333,7 @@ static void pool_put(struct tmem_domain *td, const struct tme_client *client)
  * The operations
  */
 
-/* 0 or an error: the hypercall's own, but for -EAGAIN, which means once more */
+/* Return: the id or an error, the hypercall's own */
 static long new_pool(struct tmem_domain *td, const struct tmem_op *op)
 {
     uint32_t flags = op->u.creat.flags;
@@ -448,17 +448,7 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     }
     pool_put(td, client);
 
-    switch ( rc )
-    {
-    case 0:
-        return 1;
-    case -EDQUOT:
-        return -ENOMEM;
-    case -EINVAL:
-        return -ENODEV;
-    default:
-        return rc;
-    }
+    return rc;
 }
 
 static int get_page_op(struct domain *d, const struct tmem_op *op)
@@ -493,17 +483,7 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
 
-    switch ( rc )
-    {
-    case 0:
-        return 1;
-    case -ENOENT:
-        return 0;
-    case -EINVAL:
-        return -ENODEV;
-    default:
-        return rc;
-    }
+    return rc;
 }
 
 static int flush_op(struct tmem_domain *td, const struct tmem_op *op)
@@ -519,11 +499,23 @@ static int flush_op(struct tmem_domain *td, const struct tmem_op *op)
         rc = tme_flush_object(client, pool, oid);
     pool_put(td, client);
 
+    /* Not to find it is as good */
+    if ( rc && rc != -ENOENT )
+        return rc;
+    return read_atomic(&td->frozen) ? -EFROZEN : 0;
+}
+
+/* What the ABI calls what the engine, or one of the above, has returned */
+static int guest_value(int rc)
+{
     switch ( rc )
     {
     case 0:
+        return 1;
     case -ENOENT:
-        return read_atomic(&td->frozen) ? -EFROZEN : 1;
+        return 0;
+    case -EDQUOT:
+        return -ENOMEM;
     case -EINVAL:
         return -ENODEV;
     default:
@@ -556,14 +548,14 @@ static int do_op(struct domain *d, const struct tmem_op *op)
     switch ( op->cmd )
     {
     case TMEM_PUT_PAGE:
-        return put_page_op(d, op);
+        return guest_value(put_page_op(d, op));
 
     case TMEM_GET_PAGE:
-        return get_page_op(d, op);
+        return guest_value(get_page_op(d, op));
 
     case TMEM_FLUSH_PAGE:
     case TMEM_FLUSH_OBJECT:
-        return flush_op(td, op);
+        return guest_value(flush_op(td, op));
 
     default:
         return -ENOSYS;
