@@ -175,11 +175,6 @@ static void xen_tmem_renew(struct work_struct *work)
 	int id;
 
 	mutex_lock(&xen_tmem_lock);
-	xa_for_each(&xen_tmem_pools, pool, entry)
-		if (xen_tmem_id(entry) == XEN_TMEM_NO_POOL)
-			break;
-	if (!entry)
-		goto out;
 	synchronize_rcu();	/* nobody uses an old id any more */
 	xa_for_each(&xen_tmem_pools, pool, entry) {
 		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
@@ -192,7 +187,6 @@ static void xen_tmem_renew(struct work_struct *work)
 				 xen_tmem_entry(id, xen_tmem_flags(entry)),
 				 GFP_KERNEL);
 	}
-out:
 	mutex_unlock(&xen_tmem_lock);
 }
 
