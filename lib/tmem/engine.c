@@ -44,13 +44,15 @@
  *
  * Accounting.  All memory that a client causes to be allocated is counted
  * against it, in bytes: frames, the frames of its compressed slots (with the
- * gaps in them, which a hostile client would aim for), descriptors, objects,
- * nodes, shards.  The host's total is the sum of the clients' bytes, each
- * rounded up to TME_CHUNK, so that a client touches the shared counter once in
- * many calls.  A put that finds its client over its cap evicts from this
- * client; one that finds the host over its limit evicts from the client most
- * above its share.  The memory is counted first and used after, so the limits
- * hold at all times, but for the growth of the slot allocator by one step.
+ * gaps in them, which a hostile client would aim for), shards, and for
+ * descriptors, objects and nodes what the port says: their size, or, where a
+ * client has slabs to itself, whole frames, again with the gaps.  The host's
+ * total is the sum of the clients' bytes, each rounded up to TME_CHUNK, so that a
+ * client touches the shared counter once in many calls.  A put that finds its
+ * client over its cap evicts from this client; one that finds the host over its
+ * limit evicts from the client most above its share.  A frame is counted first
+ * and taken after, so the limits hold at all times, but for the growth of the
+ * slot allocator, or of a slab, by one step.
  *
  * Bounds.  Walks take at most TME_BATCH pages under a lock, end after TME_WORK
  * pages or when the port says so, and are then called again by the caller.
@@ -124,9 +126,12 @@ static long tme_chunks(long bytes)
  */
 static void tme_charge(struct tme_client *client, bool pers, long bytes)
 {
-	long now = atomic_long_add_return(bytes, &client->used[pers]);
-	long chunks = tme_chunks(now) - tme_chunks(now - bytes);
+	long now, chunks;
 
+	if (!bytes)
+		return;
+	now = atomic_long_add_return(bytes, &client->used[pers]);
+	chunks = tme_chunks(now) - tme_chunks(now - bytes);
 	if (chunks)
 		atomic_long_add(chunks, &client->host->chunks[pers]);
 }
@@ -179,31 +184,35 @@ static bool tme_shard_pers(const struct tme_shard *shard)
 	return shard->pool->flags & TME_POOL_PERSISTENT;
 }
 
-static void tme_shard_charge(struct tme_shard *shard, long bytes)
+static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
+			  long size, void *p)
 {
-	shard->stats.meta_bytes += bytes;
-	tme_charge(shard->pool->client, tme_shard_pers(shard), bytes);
+	struct tme_client *client = shard->pool->client;
+	bool pers = tme_shard_pers(shard);
+
+	shard->stats.meta_bytes -= size;
+	tme_charge(client, pers,
+		   -port_cache_free(client->slots[pers], cache, p));
 }
 
 /* Objects and nodes: zeroed, counted, under the shard's lock */
 static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 			    long size)
 {
-	void *p = NULL;
+	struct tme_client *client = shard->pool->client;
+	bool pers = tme_shard_pers(shard);
+	long bytes = 0;
+	void *p = port_cache_zalloc(client->slots[pers], cache, &bytes);
 
-	tme_shard_charge(shard, size);
-	if (!tme_over(shard->pool->client, tme_shard_pers(shard), 0))
-		p = port_cache_zalloc(cache, tme_shard_pers(shard));
 	if (!p)
-		tme_shard_charge(shard, -size);
+		return NULL;
+	shard->stats.meta_bytes += size;
+	tme_charge(client, pers, bytes);
+	if (bytes && tme_over(client, pers, 0)) {
+		tme_meta_free(shard, cache, size, p);
+		return NULL;
+	}
 	return p;
-}
-
-static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
-			  long size, void *p)
-{
-	port_cache_free(cache, tme_shard_pers(shard), p);
-	tme_shard_charge(shard, -size);
 }
 
 struct tme_node *tme_node_alloc(struct tme_shard *shard)
@@ -398,7 +407,7 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 /* Return: bytes that the client takes less; negative if the slots have grown */
 static long tme_page_free(struct tme_client *client, struct tme_page *page)
 {
-	long bytes = sizeof(*page), slots = 0;
+	long bytes = 0, slots = 0;
 	bool pers = page->pers;
 
 	if (page->len == PAGE_SIZE) {
@@ -408,7 +417,7 @@ static long tme_page_free(struct tme_client *client, struct tme_page *page)
 		port_slot_free(client->slots[pers], page->data);
 		slots = tme_charge_slots(client, pers);
 	}
-	port_cache_free(PORT_PAGE, pers, page);
+	bytes += port_cache_free(client->slots[pers], PORT_PAGE, page);
 	tme_charge(client, pers, -bytes);
 	return bytes - slots;
 }
@@ -453,23 +462,25 @@ static int tme_make_room(struct tme_client *client, bool pers);
 static struct tme_page *tme_page_new(struct tme_client *client,
 				     const void *src, bool pers)
 {
+	struct port_slots *slots = client->slots[pers];
 	struct tme_page *page;
-	long bytes = sizeof(*page);
 	int err, len = 0;
+	long bytes = 0;
 	void *dst;
 
 	/* Once before the work, which may be for nothing, and once after */
 	err = tme_make_room(client, pers);
 	if (err)
 		return ERR_PTR(err);
-	page = port_cache_zalloc(PORT_PAGE, pers);
+	page = port_cache_zalloc(slots, PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	if (!tme_same_filled(src, &page->data)) {
 		if (READ_ONCE(client->compress))
 			len = tme_compress(client, src, pers, &page->data);
 		if (len < 0) {
-			port_cache_free(PORT_PAGE, pers, page);
+			bytes -= port_cache_free(slots, PORT_PAGE, page);
+			tme_charge(client, pers, bytes);
 			return ERR_PTR(len);
 		}
 		if (!len) {
@@ -487,8 +498,8 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	if (len == PAGE_SIZE) {
 		page->data = err ? 0 : port_frame_alloc(pers);
 		if (!page->data) {
-			tme_charge(client, pers, -bytes);
-			port_cache_free(PORT_PAGE, pers, page);
+			bytes = port_cache_free(slots, PORT_PAGE, page);
+			tme_charge(client, pers, -bytes - (long)PAGE_SIZE);
 			return ERR_PTR(err ?: -ENOMEM);
 		}
 		dst = port_frame_map(page->data);

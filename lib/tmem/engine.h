@@ -29,9 +29,11 @@ struct tme_shard;
  * @raw_pages: of both, those that take a frame each
  * @lz4_pages: of both, those that take a compressed slot (the rest repeats one
  *	word and takes neither)
- * @meta_bytes: descriptors, objects, nodes and shards
+ * @meta_bytes: descriptors, objects, nodes and shards, without what is lost in
+ *	slabs
  * @slot_frames: frames that the compressed slots take, with what is lost there
- * @used_bytes: all memory held: @meta_bytes, @raw_pages and @slot_frames
+ * @used_bytes: all memory held: @meta_bytes, @raw_pages and @slot_frames, and
+ *	what is lost in slabs of the client's own
  * @pers_bytes: of that, for persistent pages
  * @puts: puts, and of these
  * @put_fails: that failed
@@ -86,8 +88,9 @@ struct tme_pool {
  * @evictors: how many others are about to evict from this client
  * @lock: protects the states of the pools
  * @pool: the pools
- * @slots: allocators of compressed slots, of ephemeral and of persistent pages:
- *	a slot that stays must not hold on to the memory of those that go
+ * @slots: allocators of compressed slots, and perhaps of metadata, of ephemeral
+ *	and of persistent pages: what stays must not hold on to the memory of what
+ *	goes
  * @compress: compress new pages?
  * @cap: frames it may take
  * @min: frames of ephemeral memory that others cannot take from it

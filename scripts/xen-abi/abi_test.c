@@ -1718,6 +1718,35 @@ static void cap_is_never_exceeded(void)
 	MUST_PUT(pers, 1, 5000, 1);
 }
 
+/*
+ * What a client leaves of its metadata here and there is counted with all that
+ * it keeps from being freed: what is taken from the heap, and not only what is
+ * told, stays below the cap.
+ */
+static void cap_holds_for_what_the_heap_has_lost(void)
+{
+	const long cap = 4096, nr = 48000;
+	int pool = new_pool(PERSISTENT);
+	long i, err, before = settled_free_pages(), lost, told;
+
+	set_client(XEN_SYSCTL_TMEM_SET_CAP, cap);
+	fill(0, 0);
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, 0), nr), ==, nr);
+	for (i = 0; i < nr; i += 64)
+		CHECK_OP(hyper_many(gen(FLUSH_PAGE, pool, 1, i + 1), 63), ==, 63);
+	fill(0, 1);
+	fill_up(pool, 2, &err);
+	CHECK_OP(err, ==, -ENOMEM);
+	lost = before - settled_free_pages();
+	told = stats().pers_bytes / PAGE;
+	note("%ld pages are gone from the heap, %ld are counted", lost, told);
+	CHECK_OP(lost, <=, cap / 4);
+	CHECK_OP(labs(lost - told), <, 16);
+	CHECK_OP(flush_object(pool, 1), ==, 1);
+	CHECK_OP(flush_object(pool, 2), ==, 1);
+	CHECK_OP(stats().pers_bytes, ==, 0);
+}
+
 static void compressed_pages_come_back_whole(void)
 {
 	int kind, i, j, pool;
@@ -1958,6 +1987,7 @@ static const struct test {
 	TEST(ON, allocation_takes_ephemeral_pages),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
 	TEST(ON, cap_is_never_exceeded),
+	TEST(ON, cap_holds_for_what_the_heap_has_lost),
 	TEST(ON, compressed_pages_come_back_whole),
 	TEST(ON, frozen_client_takes_no_new_pages),
 	TEST(ON, control_of_no_client_is_refused),

@@ -53,14 +53,21 @@ void port_exit(void);				/* may sleep */
 #define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
 #define port_free(p)		kvfree(p)			/* may sleep */
 
-static inline void *port_cache_zalloc(enum port_cache cache, bool pers)
+static inline void *port_cache_zalloc(struct zs_pool *slots,
+				      enum port_cache cache, long *bytes)
 {
-	return kmem_cache_zalloc(port_caches[cache], PORT_GFP);
+	void *p = kmem_cache_zalloc(port_caches[cache], PORT_GFP);
+
+	if (p)
+		*bytes += kmem_cache_size(port_caches[cache]);
+	return p;
 }
 
-static inline void port_cache_free(enum port_cache cache, bool pers, void *p)
+static inline long port_cache_free(struct zs_pool *slots,
+				   enum port_cache cache, void *p)
 {
 	kmem_cache_free(port_caches[cache], p);
+	return kmem_cache_size(port_caches[cache]);
 }
 
 /* A frame is a struct page */

@@ -199,16 +199,21 @@ void port_free(void *p)
 }
 #endif
 
-void *port_cache_zalloc(enum port_cache cache, bool pers)
+void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
+			long *bytes)
 {
 	void *p = mem_alloc(cache);
 
-	return p ? memset(p, 0, mem_size[cache]) : NULL;
+	if (!p)
+		return NULL;
+	*bytes += mem_size[cache];
+	return memset(p, 0, mem_size[cache]);
 }
 
-void port_cache_free(enum port_cache cache, bool pers, void *p)
+long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
 {
 	mem_free(cache, p);
+	return mem_size[cache];
 }
 
 unsigned long port_frame_alloc(bool pers)

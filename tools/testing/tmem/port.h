@@ -156,8 +156,15 @@ bool port_should_stop(void);
 
 void *port_zalloc(size_t size);			/* may sleep */
 void port_free(void *p);			/* may sleep */
-void *port_cache_zalloc(enum port_cache cache, bool pers);
-void port_cache_free(enum port_cache cache, bool pers, void *p);
+/*
+ * Pieces for metadata.  Add to @bytes what this has taken from the host, return
+ * what it has given back: a piece's size, or, if the port has slabs per client
+ * in its @slots, a slab's when one comes or goes.
+ */
+struct port_slots;
+void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
+			long *bytes);
+long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
 unsigned long port_frame_alloc(bool pers);	/* 0: no memory */
 void port_frame_free(unsigned long frame);
@@ -170,7 +177,6 @@ static inline void port_frame_unmap(void *p)
 {
 }
 
-struct port_slots;
 struct port_slots *port_slots_create(void);	/* may sleep */
 void port_slots_destroy(struct port_slots *slots); /* may sleep */
 unsigned long port_slot_alloc(struct port_slots *slots, const void *src,

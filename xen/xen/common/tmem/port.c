@@ -3,13 +3,14 @@
  * tmem engine: the Xen port, what does not fit in a header.
  *
  * Metadata comes from slabs: pages of the Xen heap, each cut into pieces of one
- * size.  Persistent and ephemeral pages have slabs of their own, so that what
- * stays does not hold on to memory of what goes.
+ * size.  Each client has its own, or it could leave one piece in each of many
+ * pages, and nobody could be told to pay for them; and persistent and ephemeral
+ * pages have their own, so that what stays does not hold on to memory of what goes.
  *
  * No lock is shared by all domains on put, get and flush: each CPU keeps a few
- * free pieces of each kind, and a few free frames, and goes to the slabs, or to
- * the heap, for a handful at a time.  These frames have not been scrubbed, and
- * never leave tmem but through free_domheap_page(), which does that.
+ * free frames, and a few free pages for slabs.  These have not been scrubbed, and
+ * never leave tmem but through free_domheap_page() or free_xenheap_page(), which
+ * do that.
  *
  * Locks: a slab's lock is a leaf but for the heap's.  What is per CPU is used by
  * code that nothing preempts, and never by interrupts.
@@ -33,16 +34,9 @@ int LZ4_compress_fast_extState_fastReset(
 int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
                         int dst_capacity);
 
-#define NR_SLABS        (2 * PORT_CACHES)
-#define MAGAZINE        32      /* pieces of a kind that a CPU keeps */
 #define NR_FRAMES       32      /* frames that a CPU keeps */
 #define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
-
-/* Which of them depends on what the piece is for */
-static unsigned int slab_of(enum port_cache cache, bool pers)
-{
-    return 2 * cache + pers;
-}
+#define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
 /* At the start of each page of a slab */
 struct slab_page {
@@ -51,24 +45,12 @@ struct slab_page {
     unsigned int used;
 };
 
-struct slab {
-    spinlock_t lock;
-    struct list_head partial;   /* pages with a free piece */
-    unsigned int size;          /* of a piece */
-    unsigned int nr;            /* pieces in a page */
-};
-
-static struct slab slabs[NR_SLABS];
-
-struct magazine {
-    unsigned int nr;
-    void *piece[MAGAZINE];
-};
+static unsigned int __read_mostly piece_size[PORT_CACHES];
 
 struct port_cpu {
-    struct magazine magazine[NR_SLABS];
-    unsigned int nr_frames;
+    unsigned int nr_frames, nr_slab_pages;
     struct page_info *frame[NR_FRAMES];
+    struct slab_page *slab_page[NR_SLAB_PAGES];
     struct tasklet drain;
     struct port_scratch *scratch;
 };
@@ -102,26 +84,26 @@ static void repay(unsigned int nr)
         free_domheap_page(pc->frame[--pc->nr_frames]);
 }
 
-static void slab_init(struct slab *slab, size_t size)
+static struct slab_page *slab_grow(enum port_cache cache)
 {
-    spin_lock_init(&slab->lock);
-    INIT_LIST_HEAD(&slab->partial);
-    slab->size = ROUNDUP(size, sizeof(void *));
-    slab->nr = (PAGE_SIZE - sizeof(struct slab_page)) / slab->size;
-}
+    struct port_cpu *pc = &this_cpu(port_cpus);
+    unsigned int size = piece_size[cache];
+    struct slab_page *page;
+    void *piece;
 
-static struct slab_page *slab_grow(struct slab *slab)
-{
-    struct slab_page *page = alloc_xenheap_pages(0, MEMF_tmem);
-    char *piece = (char *)(page + 1);
-    unsigned int i;
-
-    if ( !page )
-        return NULL;
-    repay(1);
+    if ( likely(pc->nr_slab_pages) )
+        page = pc->slab_page[--pc->nr_slab_pages];
+    else
+    {
+        page = alloc_xenheap_pages(0, MEMF_tmem);
+        if ( !page )
+            return NULL;
+        repay(1);
+    }
     page->free = NULL;
     page->used = 0;
-    for ( i = 0; i < slab->nr; i++, piece += slab->size )
+    for ( piece = page + 1; piece + size <= (void *)page + PAGE_SIZE;
+          piece += size )
     {
         *(void **)piece = page->free;
         page->free = piece;
@@ -129,83 +111,62 @@ static struct slab_page *slab_grow(struct slab *slab)
     return page;
 }
 
-/* Half a magazine of pieces, or fewer when there is no memory */
-static void slab_refill(struct slab *slab, struct magazine *mag)
+void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
+                        long *bytes)
 {
+    struct slab *slab = &slots->slab[cache];
     struct slab_page *page;
+    void *piece;
 
     spin_lock(&slab->lock);
-    while ( mag->nr < MAGAZINE / 2 )
+    page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
+    if ( unlikely(!page) )
     {
-        page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
+        page = slab_grow(cache);
         if ( !page )
         {
             spin_unlock(&slab->lock);
-            page = slab_grow(slab);
-            if ( !page )
-                return;
-            spin_lock(&slab->lock);
-            list_add(&page->list, &slab->partial);
+            return NULL;
         }
-        while ( page->free && mag->nr < MAGAZINE / 2 )
-        {
-            mag->piece[mag->nr++] = page->free;
-            page->free = *(void **)page->free;
-            page->used++;
-        }
-        if ( !page->free )
-            list_del(&page->list);
+        list_add(&page->list, &slab->partial);
+        *bytes += PAGE_SIZE;
     }
+    piece = page->free;
+    page->free = *(void **)piece;
+    page->used++;
+    if ( !page->free )
+        list_del(&page->list);
     spin_unlock(&slab->lock);
+
+    return memset(piece, 0, piece_size[cache]);
 }
 
-/* Give pieces back until @nr are left */
-static void slab_drain(struct slab *slab, struct magazine *mag, unsigned int nr)
+long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
 {
-    LIST_HEAD(empty);
-    struct slab_page *page, *next;
+    struct slab *slab = &slots->slab[cache];
+    struct slab_page *page = (void *)((unsigned long)p & PAGE_MASK);
+    struct port_cpu *pc;
+    bool empty;
 
     spin_lock(&slab->lock);
-    while ( mag->nr > nr )
-    {
-        void *piece = mag->piece[--mag->nr];
-
-        page = (struct slab_page *)((unsigned long)piece & PAGE_MASK);
-        if ( !page->free )
-            list_add(&page->list, &slab->partial);
-        *(void **)piece = page->free;
-        page->free = piece;
-        if ( !--page->used )
-            list_move(&page->list, &empty);
-    }
+    if ( !page->free )
+        list_add(&page->list, &slab->partial);
+    *(void **)p = page->free;
+    page->free = p;
+    empty = !--page->used;
+    if ( empty )
+        list_del(&page->list);
     spin_unlock(&slab->lock);
+    if ( likely(!empty) )
+        return 0;
 
-    list_for_each_entry_safe ( page, next, &empty, list )
+    pc = &this_cpu(port_cpus);
+    if ( likely(pc->nr_slab_pages < NR_SLAB_PAGES) )
+        pc->slab_page[pc->nr_slab_pages++] = page;
+    else
         free_xenheap_page(page);
-}
 
-void *port_cache_zalloc(enum port_cache cache, bool pers)
-{
-    struct slab *slab = &slabs[slab_of(cache, pers)];
-    struct magazine *mag = &this_cpu(port_cpus).magazine[slab_of(cache, pers)];
-    void *piece;
-
-    if ( unlikely(!mag->nr) )
-        slab_refill(slab, mag);
-    if ( unlikely(!mag->nr) )
-        return NULL;
-    piece = mag->piece[--mag->nr];
-    return memset(piece, 0, slab->size);
-}
-
-void port_cache_free(enum port_cache cache, bool pers, void *p)
-{
-    struct slab *slab = &slabs[slab_of(cache, pers)];
-    struct magazine *mag = &this_cpu(port_cpus).magazine[slab_of(cache, pers)];
-
-    if ( unlikely(mag->nr == MAGAZINE) )
-        slab_drain(slab, mag, MAGAZINE / 2);
-    mag->piece[mag->nr++] = p;
+    return PAGE_SIZE;
 }
 
 unsigned long port_frame_alloc(bool pers)
@@ -235,12 +196,10 @@ bool port_short(void)
 
 static void port_cpu_drain(struct port_cpu *pc)
 {
-    unsigned int i;
-
     while ( pc->nr_frames )
         free_domheap_page(pc->frame[--pc->nr_frames]);
-    for ( i = 0; i < NR_SLABS; i++ )
-        slab_drain(&slabs[i], &pc->magazine[i], 0);
+    while ( pc->nr_slab_pages )
+        free_xenheap_page(pc->slab_page[--pc->nr_slab_pages]);
 }
 
 static void cf_check drain_tasklet(void *unused)
@@ -285,19 +244,38 @@ static void cf_check slots_put(void *p)
 /* An xmem_pool that has nothing yet says that its size is this */
 static unsigned long __read_mostly slots_empty;
 
-struct xmem_pool *port_slots_create(void)
+struct port_slots *port_slots_create(void)
 {
-    struct xmem_pool *slots = xmem_pool_create("tmem", slots_get, slots_put, 0,
-                                               SLOTS_GROW);
+    struct port_slots *slots = xzalloc(struct port_slots);
+    unsigned int i;
 
-    if ( slots )
-        slots_empty = xmem_pool_get_total_size(slots);
+    if ( !slots )
+        return NULL;
+    slots->pool = xmem_pool_create("tmem", slots_get, slots_put, 0, SLOTS_GROW);
+    if ( !slots->pool )
+    {
+        xfree(slots);
+        return NULL;
+    }
+    slots_empty = xmem_pool_get_total_size(slots->pool);
+    for ( i = 0; i < PORT_CACHES; i++ )
+    {
+        spin_lock_init(&slots->slab[i].lock);
+        INIT_LIST_HEAD(&slots->slab[i].partial);
+    }
+
     return slots;
 }
 
-long port_slots_frames(struct xmem_pool *slots)
+void port_slots_destroy(struct port_slots *slots)
 {
-    return (xmem_pool_get_total_size(slots) - slots_empty) / PAGE_SIZE;
+    xmem_pool_destroy(slots->pool);
+    xfree(slots);
+}
+
+long port_slots_frames(struct port_slots *slots)
+{
+    return (xmem_pool_get_total_size(slots->pool) - slots_empty) / PAGE_SIZE;
 }
 
 struct port_scratch *port_scratch_get(void)
@@ -368,8 +346,8 @@ int port_init(const size_t size[PORT_CACHES])
     unsigned int i;
 
     BUG_ON(LZ4_sizeofState() > LZ4_STATE);
-    for ( i = 0; i < NR_SLABS; i++ )
-        slab_init(&slabs[i], size[i / 2]);
+    for ( i = 0; i < PORT_CACHES; i++ )
+        piece_size[i] = ROUNDUP(size[i], sizeof(void *));
     if ( cpu_prepare(smp_processor_id()) )
         return -ENOMEM;
     register_cpu_notifier(&cpu_nfb);

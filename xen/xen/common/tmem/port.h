@@ -79,8 +79,25 @@ void port_random(void *buf, size_t len);
 #define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
 #define port_free(p)            xfree(p)
 
-void *port_cache_zalloc(enum port_cache cache, bool pers);
-void port_cache_free(enum port_cache cache, bool pers, void *p);
+/*
+ * What a client has to itself, for ephemeral and for persistent pages each: slabs
+ * for metadata, and a pool of compressed slots.
+ */
+struct port_slots {
+    struct xmem_pool *pool;
+    struct slab {
+        spinlock_t lock;
+        struct list_head partial;       /* pages with a free piece */
+    } slab[PORT_CACHES];
+};
+
+struct port_slots *port_slots_create(void);
+void port_slots_destroy(struct port_slots *slots);
+
+/* They count the pages that a slab grows, or shrinks, by */
+void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
+                        long *bytes);
+long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
 /* This CPU keeps too little for a put, and the heap has little: evict */
 bool port_short(void);
@@ -99,20 +116,16 @@ static inline void *port_frame_map(unsigned long frame)
 
 #define port_frame_unmap(p)     unmap_domain_page(p)
 
-/* A pool of compressed slots is an xmem_pool */
-#define port_slots              xmem_pool
-struct xmem_pool *port_slots_create(void);
-#define port_slots_destroy(slots) xmem_pool_destroy(slots)
-long port_slots_frames(struct xmem_pool *slots);
-#define port_slot_free(slots, slot) xmem_pool_free((void *)(slot), slots)
+long port_slots_frames(struct port_slots *slots);
+#define port_slot_free(slots, slot) xmem_pool_free((void *)(slot), (slots)->pool)
 #define port_slot_map(slots, slot) ((void *)(slot))
 #define port_slot_unmap(slots, slot) ((void)(slot))
 
-static inline unsigned long port_slot_alloc(struct xmem_pool *slots,
+static inline unsigned long port_slot_alloc(struct port_slots *slots,
                                             const void *src, unsigned int len,
                                             bool pers)
 {
-    void *slot = xmem_pool_alloc(len, slots);
+    void *slot = xmem_pool_alloc(len, slots->pool);
 
     return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
 }
