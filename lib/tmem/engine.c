@@ -40,7 +40,7 @@
  * Eviction.  Each client has a list of its ephemeral pages in the order they
  * were put, with its own lock inside the shards' locks.  Eviction goes the
  * other way, from the list to the shard, hence only tries the shard's lock, and
- * skips a page whose shard is busy.
+ * waits for one that is busy without the list's.
  *
  * Accounting.  All memory that a client causes to be allocated is counted
  * against it, in bytes: frames, the frames of its compressed slots (with the
@@ -671,33 +671,54 @@ static void tme_unpick(struct tme_client *victim)
 }
 
 /*
- * Evict the client's oldest ephemeral page whose shard is not busy, and add the
- * memory that this gave back to @bytes, if not NULL.  Not below its minimum, but
- * for a put of its @own.  Neighbours in the list are often of one file, and so of
- * one shard.
+ * The client's oldest ephemeral page, with its shard and the list locked; NULL
+ * when there is none, or when others were faster each time.  From the list the
+ * shard's lock can only be tried.  If it is busy, wait for it and look again: a
+ * page whose client keeps its shard busy must not be safe for that.
+ */
+static struct tme_page *tme_lru_first(struct tme_client *client)
+{
+	struct tme_shard *locked = NULL, *shard;
+	struct tme_page *page;
+	int tries;
+
+	for (tries = 0; tries < TME_BATCH; tries++) {
+		spin_lock(&client->lru_lock);
+		if (list_empty(&client->lru)) {
+			spin_unlock(&client->lru_lock);
+			break;
+		}
+		page = list_entry(client->lru.next, struct tme_page, lru);
+		shard = page->object->shard;
+		if (shard == locked || (!locked && spin_trylock(&shard->lock)))
+			return page;
+		spin_unlock(&client->lru_lock);
+		if (locked)
+			spin_unlock(&locked->lock);
+		locked = shard;
+		spin_lock(&locked->lock);
+	}
+	if (locked)
+		spin_unlock(&locked->lock);
+	return NULL;
+}
+
+/*
+ * Evict the client's oldest ephemeral page, and add the memory that this gave
+ * back to @bytes, if not NULL.  Not below its minimum, but for a put of its @own.
  */
 static bool tme_evict_one(struct tme_client *client, bool own, long *bytes)
 {
-	struct tme_shard *shard, *busy = NULL;
-	int walk = TME_BATCH;
+	struct tme_shard *shard;
 	struct tme_page *page;
 	long freed;
 
 	if (!own && !tme_excess(client))
 		return false;
-	spin_lock(&client->lru_lock);
-	list_for_each_entry(page, &client->lru, lru) {
-		shard = page->object->shard;
-		if (shard != busy && spin_trylock(&shard->lock))
-			goto found;
-		busy = shard;
-		if (!--walk)
-			break;
-	}
-	spin_unlock(&client->lru_lock);
-	return false;
-
-found:
+	page = tme_lru_first(client);
+	if (!page)
+		return false;
+	shard = page->object->shard;
 	list_del(&page->lru);
 	WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
 	spin_unlock(&client->lru_lock);
@@ -742,7 +763,7 @@ static int tme_make_room(struct tme_client *client, bool pers)
 		if (!victim)
 			break;
 		if (!tme_evict_one(victim, false, NULL))
-			work |= TME_BATCH - 1;	/* busy: look for another */
+			work |= TME_BATCH - 1;	/* look for another */
 		work++;
 	}
 	if (victim)
@@ -760,7 +781,7 @@ static int tme_make_room(struct tme_client *client, bool pers)
  * first.
  *
  * Return: how many it dropped; fewer than @nr when there are no more, when
- * they are busy, or when the port said to stop.
+ * others drop them too, or when the port said to stop.
  */
 unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 {

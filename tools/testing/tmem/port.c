@@ -13,6 +13,7 @@ long port_allocated, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;
 bool (*port_stop)(void);
 bool port_corrupt;
+void (*port_reading)(void);
 
 /* Kinds of memory: the engine's caches, and what this port needs itself */
 enum { FRAME = PORT_CACHES, SPAN, KINDS };
@@ -352,6 +353,8 @@ int port_compress(struct port_scratch *scratch, const void *src,
 
 int port_decompress(const void *src, unsigned int len, void *dst)
 {
+	if (port_reading)
+		port_reading();
 	if (port_corrupt)
 		return -1;
 	return LZ4_decompress_safe(src, dst, len, PAGE_SIZE);

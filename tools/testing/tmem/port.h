@@ -219,5 +219,6 @@ extern long port_fail_every;		/* one in so many fails, if > 0 */
 extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */
 extern bool port_corrupt;		/* fail every decompression */
+extern void (*port_reading)(void);	/* called by every decompression */
 
 #endif /* PORT_H */

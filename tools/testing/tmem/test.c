@@ -853,6 +853,53 @@ static void evict_order(void)
 	teardown();
 }
 
+static int reading;		/* 1: somebody is, and stays; 2: may go on */
+
+static void read_slowly(void)
+{
+	__atomic_store_n(&reading, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&reading, __ATOMIC_SEQ_CST) == 1)
+		sched_yield();
+}
+
+static void *t_slow_reader(void *arg)
+{
+	CHECK(!get(&A, 2, 1, 1, 1, TEXT));
+	return NULL;
+}
+
+static void *t_evict_one(void *arg)
+{
+	*(unsigned long *)arg = tme_evict(&host, 1, NULL);
+	return NULL;
+}
+
+/* Who keeps using a shard does not keep its pages from being evicted */
+static void busy_shard_is_waited_for(void)
+{
+	pthread_t reader, evictor;
+	unsigned long evicted;
+
+	setup();
+	CHECK(tme_new_pool(&A, TME_POOL_SHARED) == 2);
+	tme_client_set_compress(&A, true);
+	CHECK(!put(&A, 2, 1, 1, 1, TEXT));
+	reading = 0;
+	port_reading = read_slowly;
+	pthread_create(&reader, NULL, t_slow_reader, NULL);
+	while (!__atomic_load_n(&reading, __ATOMIC_SEQ_CST))
+		sched_yield();
+	pthread_create(&evictor, NULL, t_evict_one, &evicted);
+	usleep(20000);
+	__atomic_store_n(&reading, 2, __ATOMIC_SEQ_CST);
+	pthread_join(reader, NULL);
+	pthread_join(evictor, NULL);
+	port_reading = NULL;
+	CHECK(evicted == 1);
+	CHECK(get(&A, 2, 1, 1, 1, TEXT) == -ENOENT);
+	teardown();
+}
+
 static void compress_toggled(void)
 {
 	struct tme_stats st;
@@ -1367,6 +1414,7 @@ static const struct {
 	T(shared_pool),
 	T(short_host_evicts),
 	T(evict_order),
+	T(busy_shard_is_waited_for),
 	T(compress_toggled),
 	T(corruption_is_no_hit),
 	T(model_exact),
