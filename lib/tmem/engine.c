@@ -29,7 +29,7 @@
  *
  * Pages.  A page that repeats one word is that word.  If the client wants
  * compression, a page that shrinks to 3/4 or less takes a slot of the host's
- * slot allocator; any other takes a frame.  All of it is allocated and copied
+ * slot allocator, if that has one; any other takes a frame.  All of it is allocated and copied
  * before a lock is taken; under the lock the descriptor is linked, the old page
  * is unlinked, and freed after.  So nothing changes before the copy succeeded.
  * A put that fails removes the page that was there: it must not be found again.
@@ -386,7 +386,10 @@ static bool tme_same_filled(const unsigned long *src, unsigned long *word)
 	return true;
 }
 
-/* Return: length, 0 if the page is better stored raw, -ENOMEM */
+/*
+ * Return: length, or 0 if the page is better stored raw.  So it is when there is
+ * no slot: a slot allocator may want several frames in a row.
+ */
 static int tme_compress(struct tme_client *client, const void *src, bool pers,
 			unsigned long *slot)
 {
@@ -398,7 +401,7 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 		*slot = port_slot_alloc(client->slots[pers], scratch->buf, len,
 					pers);
 		if (!*slot)
-			len = -ENOMEM;
+			len = 0;
 	}
 	port_scratch_put(scratch);
 	return len;
@@ -478,11 +481,6 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	if (!tme_same_filled(src, &page->data)) {
 		if (READ_ONCE(client->compress))
 			len = tme_compress(client, src, pers, &page->data);
-		if (len < 0) {
-			bytes -= port_cache_free(slots, PORT_PAGE, page);
-			tme_charge(client, pers, bytes);
-			return ERR_PTR(len);
-		}
 		if (!len) {
 			len = PAGE_SIZE;
 			bytes += PAGE_SIZE;
