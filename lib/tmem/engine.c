@@ -826,12 +826,26 @@ EXPORT_SYMBOL_GPL(tme_evictable);
  * tme_freeable() - how much memory tme_evict() could give back
  * @host: the machine
  *
- * Context: any; takes no lock.
- * Return: frames, rounded up by some for each client.
+ * Context: any; takes only host->lock, which has no lock of the port's inside.
+ * Return: frames, with those of the metadata, and without the clients' minima.
  */
 unsigned long tme_freeable(struct tme_host *host)
 {
-	return atomic_long_read(&host->chunks[0]) * (TME_CHUNK / PAGE_SIZE);
+	struct tme_client *client;
+	unsigned long nr = 0;
+
+	spin_lock(&host->lock);
+	list_for_each_entry(client, &host->clients, node) {
+		/* It may be below 0 for a moment */
+		long used = atomic_long_read(&client->used[0]) / (long)PAGE_SIZE;
+		unsigned long min = READ_ONCE(client->min);
+
+		if (READ_ONCE(client->eph_pages) && used > 0 &&
+		    (unsigned long)used > min)
+			nr += used - min;
+	}
+	spin_unlock(&host->lock);
+	return nr;
 }
 EXPORT_SYMBOL_GPL(tme_freeable);
 

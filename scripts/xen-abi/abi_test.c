@@ -348,6 +348,8 @@ static void set_client(uint32_t mask, uint64_t value)
 
 	if (mask == XEN_SYSCTL_TMEM_SET_CAP)
 		op.cap = value;
+	else if (mask == XEN_SYSCTL_TMEM_SET_MIN)
+		op.min = value;
 	else if (mask == XEN_SYSCTL_TMEM_SET_COMPRESS)
 		op.flags = value ? XEN_SYSCTL_TMEM_COMPRESS : 0;
 	CHECK_OP(control(&op), ==, 0);
@@ -470,6 +472,16 @@ static long take_memory(xen_pfn_t *mfns, long nr)
 static void give_memory(xen_pfn_t *mfns, long nr)
 {
 	CHECK_OP(reservation(XENMEM_decrease_reservation, mfns, nr, 0), ==, nr);
+}
+
+/* Promise this domain as much memory; 0: no more.  Return: 0 or an error */
+static long claim(unsigned long nr)
+{
+	struct xen_memory_reservation *res = shared_page;
+
+	*res = (struct xen_memory_reservation){ .nr_extents = nr };
+	return xen_call(__HYPERVISOR_memory_op, XENMEM_claim_pages,
+			(uintptr_t)res);
 }
 
 /*
@@ -1675,6 +1687,35 @@ static void allocation_takes_ephemeral_pages(void)
 	give_memory(mfns, NR);
 }
 
+/* What was promised to a domain is there, and nobody else has to pay for it */
+static void claimed_memory_is_free(void)
+{
+	long room = max_pages() - tot_pages(), id;
+	int pool = new_pool(EPHEMERAL);
+	uint32_t index = fill_memory(pool);
+	uint64_t evicted;
+
+	CHECK_OP(free_pages(), <, room);
+	CHECK_OP(claim(max_pages()), ==, 0);
+	CHECK_OP(free_pages(), >=, room);
+	/* Others still get memory, but not this */
+	id = try_pool(EPHEMERAL, 0, 0);
+	CHECK_OP(id, >=, 0);
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, index), 1000), ==, 1000);
+	CHECK_OP(free_pages(), >=, room);
+	CHECK_OP(claim(0), ==, 0);
+
+	/* What is a domain's minimum is nobody's to promise */
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, index + 1000), 20000), ==, 20000);
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, ~0ULL);
+	evicted = stats().evicted;
+	CHECK_OP(freeable_kib(), ==, 0);
+	CHECK_OP(claim(max_pages()), ==, -ENOMEM);
+	CHECK_OP(stats().evicted, ==, evicted);
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
+	CHECK_OP(claim(max_pages()), ==, 0);
+}
+
 /* T17 */
 static void reclaim_gives_memory_where_it_was_asked_for(void)
 {
@@ -1985,6 +2026,7 @@ static const struct test {
 	TEST(ON, freeable_memory_is_told_and_comes),
 	TEST(ON, flush_and_allocation_do_not_wait_for_each_other),
 	TEST(ON, allocation_takes_ephemeral_pages),
+	TEST(ON, claimed_memory_is_free),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
 	TEST(ON, cap_is_never_exceeded),
 	TEST(ON, cap_holds_for_what_the_heap_has_lost),
@@ -2035,7 +2077,9 @@ static void clean(void)
 	while (!control(&op))
 		CHECK_OP(authorise(op.uuid[0], op.uuid[1], false), ==, 0);
 	set_client(XEN_SYSCTL_TMEM_SET_CAP, ~0ULL);
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
 	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, false);
+	CHECK_OP(claim(0), ==, 0);
 	CHECK_OP(stats().eph_pages + stats().pers_pages, ==, 0);
 	CHECK_OP(shared_pages(), ==, -ENOENT);
 }

@@ -772,6 +772,9 @@ static void minimum_is_kept(void)
 		CHECK(!put(&B, 0, i / 64, i % 64, i, NOISE));
 	n = eph_bytes(&A) / PAGE_SIZE;
 	CHECK(n >= 299 && n <= 302);
+	/* ... and nobody is told that it could be taken */
+	CHECK(tme_freeable(&host) <= n - 300 + eph_bytes(&B) / PAGE_SIZE);
+	CHECK(tme_freeable(&host) >= 650);
 	for (i = 0; !put(&B, 1, i / 64, i % 64, i, NOISE); i++)
 		;
 	CHECK(i > 600 && i < 700);

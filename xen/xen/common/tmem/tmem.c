@@ -84,9 +84,10 @@
 #endif
 #include "engine.h"
 
-static bool __read_mostly opt_tmem;
+static bool __initdata opt_tmem;
 boolean_param("tmem", opt_tmem);
 
+static bool __read_mostly tmem_on;      /* from tmem_init() on */
 static struct tme_host tmem_host;
 
 #define TMEM_MAX_SHARED 16      /* of a host */
@@ -624,7 +625,7 @@ int tmem_init_domain(struct domain *d)
     struct tmem_domain *td;
     int rc;
 
-    if ( !opt_tmem || is_system_domain(d) )
+    if ( !tmem_on || is_system_domain(d) )
         return 0;
 
     td = xzalloc(struct tmem_domain);
@@ -693,10 +694,10 @@ int tmem_teardown(struct domain *d)
  * Memory for others
  */
 
+/* May be called under any lock, the heap's too */
 unsigned long tmem_freeable_pages(void)
 {
-    /* It is counted without a lock, and may be below 0 for a moment */
-    return opt_tmem ? max((long)tme_freeable(&tmem_host), 0L) : 0;
+    return tmem_on ? tme_freeable(&tmem_host) : 0;
 }
 
 /*
@@ -711,7 +712,7 @@ bool tmem_reclaim(unsigned int order)
     unsigned int tries = 1024;
 
     /* Who asks for a superpage can do without: not all cache for a chance */
-    if ( !opt_tmem || order >= 9 )
+    if ( !tmem_on || order >= 9 )
         return false;
 
     /* A page may be busy; another try finds another, or finds it free */
@@ -991,7 +992,7 @@ static int control_auth(struct xen_sysctl_tmem_op *op)
 
 int tmem_control(struct xen_sysctl_tmem_op *op)
 {
-    if ( !opt_tmem )
+    if ( !tmem_on )
         return -ENODEV;
     if ( op->mask && op->cmd != XEN_SYSCTL_TMEM_OP_SET )
         return -EINVAL;
@@ -1027,19 +1028,16 @@ int tmem_control(struct xen_sysctl_tmem_op *op)
 
 static int __init cf_check tmem_init(void)
 {
-    int rc;
-
     if ( !opt_tmem )
         return 0;
 
-    rc = tme_host_init(&tmem_host);
-    if ( rc )
-    {
+    if ( tme_host_init(&tmem_host) )
         printk(XENLOG_ERR "tmem: no memory, off\n");
-        opt_tmem = false;
-    }
     else
+    {
         printk(XENLOG_INFO "tmem: on\n");
+        tmem_on = true;
+    }
 
     return 0;
 }
