@@ -1738,6 +1738,26 @@ static void reclaim_gives_memory_where_it_was_asked_for(void)
 	CHECK(nr, "the test has tested nothing");
 }
 
+/* Nobody's cache goes for an allocation that fails whatever is evicted */
+static void hopeless_allocations_evict_nothing(void)
+{
+	int i, full, pool = new_pool(EPHEMERAL);
+	static xen_pfn_t mfn;
+	uint64_t evicted;
+
+	fill(0, 1);
+	CHECK_OP(hyper_many(gen(PUT, pool, 2, 0), 5000), ==, 5000);
+	for (full = 0; full < 2; full++) {
+		evicted = stats().evicted;
+		for (i = 0; i < 100; i++)	/* below 8 KiB */
+			CHECK_OP(reservation(XENMEM_increase_reservation, &mfn,
+					     1, 13), ==, 0);
+		CHECK_OP(stats().evicted, ==, evicted);
+		if (!full)
+			fill_memory(pool);
+	}
+}
+
 static void cap_is_never_exceeded(void)
 {
 	const uint64_t cap = 4096;	/* KiB */
@@ -2028,6 +2048,7 @@ static const struct test {
 	TEST(ON, allocation_takes_ephemeral_pages),
 	TEST(ON, claimed_memory_is_free),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
+	TEST(ON, hopeless_allocations_evict_nothing),
 	TEST(ON, cap_is_never_exceeded),
 	TEST(ON, cap_holds_for_what_the_heap_has_lost),
 	TEST(ON, compressed_pages_come_back_whole),

@@ -78,7 +78,7 @@ static void repay(unsigned int nr)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
-    if ( likely(!tmem_heap_is_short()) )
+    if ( likely(!tmem_heap_is_short(0)) )
         return;
     while ( nr-- && pc->nr_frames )
         free_domheap_page(pc->frame[--pc->nr_frames]);
@@ -191,7 +191,7 @@ void port_frame_free(unsigned long frame)
 bool port_short(void)
 {
     return this_cpu(port_cpus).nr_frames < SPARE_FRAMES &&
-           tmem_heap_is_short();
+           tmem_heap_is_short(0);
 }
 
 static void port_cpu_drain(struct port_cpu *pc)

@@ -26,8 +26,8 @@ unsigned int tmem_persistent_pages(const struct domain *d);
 unsigned long tmem_freeable_pages(void);
 bool tmem_reclaim(unsigned int order);
 
-/* page_alloc.c: is less free than should be left to others? */
-bool tmem_heap_is_short(void);
+/* page_alloc.c: is less free than should be left to others, and @pages more? */
+bool tmem_heap_is_short(unsigned long pages);
 
 #else /* !CONFIG_TMEM */
 
@@ -54,6 +54,11 @@ static inline unsigned int tmem_persistent_pages(const struct domain *d)
 static inline unsigned long tmem_freeable_pages(void)
 {
     return 0;
+}
+
+static inline bool tmem_heap_is_short(unsigned long pages)
+{
+    return false;
 }
 
 static inline bool tmem_reclaim(unsigned int order)
