@@ -612,7 +612,8 @@ static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
  * How much ephemeral memory the client has for its weight; 0 when nothing can be
  * taken from it.  Who has most is evicted from, so under contention the clients
  * come to hold memory as their weights are.  It is the memory that counts, not
- * the pages: one that repeats a word takes nearly none.
+ * the pages: one that repeats a word takes nearly none.  Who gave none at all when
+ * he was last evicted from, as his pages lie scattered in his slabs, comes last.
  */
 static u64 tme_excess(struct tme_client *client)
 {
@@ -621,6 +622,8 @@ static u64 tme_excess(struct tme_client *client)
 	if (!READ_ONCE(client->eph_pages) ||
 	    used / PAGE_SIZE <= READ_ONCE(client->min))
 		return 0;
+	if (client == READ_ONCE(client->host->dry))
+		return 1;
 	return used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
 }
 
@@ -662,8 +665,13 @@ static struct tme_client *tme_pick(struct tme_client *client)
 	return victim;
 }
 
-static void tme_unpick(struct tme_client *victim)
+/* It gave back so many @bytes */
+static void tme_unpick(struct tme_client *victim, long bytes)
 {
+	struct tme_client *dry = bytes > 0 ? NULL : victim;
+
+	if (READ_ONCE(victim->host->dry) != dry)
+		WRITE_ONCE(victim->host->dry, dry);
 	/* Ordered: pairs with the one in tme_client_destroy() */
 	atomic_long_add_return(-1, &victim->evictors);
 }
@@ -741,6 +749,7 @@ static int tme_make_room(struct tme_client *client, bool pers)
 {
 	struct tme_client *victim = NULL;
 	int err, work = 0;
+	long bytes = 0;
 
 	while (((err = tme_over(client, pers, TME_HEADROOM)) ||
 		(err = port_short() ? -ENOMEM : 0)) && work < TME_PUT_EVICTS) {
@@ -753,19 +762,20 @@ static int tme_make_room(struct tme_client *client, bool pers)
 		}
 		/* Who is most above his share changes by and by */
 		if (victim && !(work % TME_BATCH)) {
-			tme_unpick(victim);
+			tme_unpick(victim, bytes);
 			victim = NULL;
+			bytes = 0;
 		}
 		if (!victim)
 			victim = tme_pick(client);
 		if (!victim)
 			break;
-		if (!tme_evict_one(victim, false, NULL))
+		if (!tme_evict_one(victim, false, &bytes))
 			work |= TME_BATCH - 1;	/* look for another */
 		work++;
 	}
 	if (victim)
-		tme_unpick(victim);
+		tme_unpick(victim, bytes);
 	return err;
 }
 
@@ -776,7 +786,7 @@ static int tme_make_room(struct tme_client *client, bool pers)
  * @bytes: how much memory that gave back is added here; may be NULL
  *
  * Takes them from the client most above its share at that time, the oldest
- * first.
+ * first.  If this gives no memory, the next ones are another client's.
  *
  * Return: how many it dropped; fewer than @nr when there are no more, when
  * others drop them too, or when the port said to stop.
@@ -785,8 +795,9 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 {
 	unsigned long done = 0, last;
 
-	do {
+	while (done < nr) {
 		struct tme_client *victim;
+		long freed = 0;
 
 		spin_lock(&host->lock);
 		victim = tme_pick_locked(host);
@@ -795,10 +806,14 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 			break;
 		last = done;
 		while (done < nr && done - last < TME_BATCH &&
-		       tme_evict_one(victim, false, bytes))
+		       tme_evict_one(victim, false, &freed))
 			done++;
-		tme_unpick(victim);
-	} while (done < nr && done > last && !port_should_stop());
+		if (bytes)
+			*bytes += freed;
+		tme_unpick(victim, freed);
+		if (done == last || port_should_stop())
+			break;
+	}
 	return done;
 }
 EXPORT_SYMBOL_GPL(tme_evict);

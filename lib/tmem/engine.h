@@ -52,6 +52,8 @@ struct tme_stats {
  * struct tme_host - all clients of a machine; private to the engine
  * @lock: protects @clients; never waited for on put, get and flush
  * @clients: list of struct tme_client
+ * @dry: the client that was last evicted from, if that gave no memory.  Not used
+ *	but to compare: it may be gone
  * @limit: frames that all clients together may take
  * @chunks: frames they do take, for ephemeral and for persistent pages, counted
  *	in chunks of TME_CHUNK bytes per client
@@ -60,6 +62,7 @@ struct tme_stats {
 struct tme_host {
 	spinlock_t lock;	/* of @clients */
 	struct list_head clients;
+	struct tme_client *dry;
 	unsigned long limit;
 	atomic_long_t chunks[2];
 	u64 key[7];

@@ -350,6 +350,8 @@ static void set_client(uint32_t mask, uint64_t value)
 		op.cap = value;
 	else if (mask == XEN_SYSCTL_TMEM_SET_MIN)
 		op.min = value;
+	else if (mask == XEN_SYSCTL_TMEM_SET_WEIGHT)
+		op.weight = value;
 	else if (mask == XEN_SYSCTL_TMEM_SET_COMPRESS)
 		op.flags = value ? XEN_SYSCTL_TMEM_COMPRESS : 0;
 	CHECK_OP(control(&op), ==, 0);
@@ -1738,6 +1740,32 @@ static void reclaim_gives_memory_where_it_was_asked_for(void)
 	CHECK(nr, "the test has tested nothing");
 }
 
+/*
+ * A client is the one to evict from, but what is oldest there frees nothing: one
+ * page of many that share memory.  Then somebody else has to give.
+ */
+static void reclaim_does_not_stop_at_who_has_nothing(void)
+{
+	enum { PER_PAGE = 101, TINY = 8000 * PER_PAGE, NR = 4096 };
+	static xen_pfn_t mfns[NR];
+	int i, shared, pool = new_pool(EPHEMERAL);
+
+	CHECK_OP(authorise(1, 1, true), ==, 0);
+	shared = try_pool(SHARED, 1, 1);
+	CHECK_OP(shared, ==, 1);
+	fill(0, 0);
+	CHECK_OP(hyper_many(gen(PUT, shared, 1, 0), TINY), ==, TINY);
+	/* Those that are got are not the oldest any more */
+	for (i = 0; i < TINY; i += PER_PAGE)
+		CHECK_OP(hyper_many(gen(GET, shared, 1, i), PER_PAGE - 1), ==,
+			 PER_PAGE - 1);
+	fill_memory(pool);
+	set_client(XEN_SYSCTL_TMEM_SET_WEIGHT, 1 << 30);
+	CHECK_OP(free_pages(), <, NR);
+	CHECK_OP(take_memory(mfns, NR), ==, NR);
+	give_memory(mfns, NR);
+}
+
 /* Nobody's cache goes for an allocation that fails whatever is evicted */
 static void hopeless_allocations_evict_nothing(void)
 {
@@ -2048,6 +2076,7 @@ static const struct test {
 	TEST(ON, allocation_takes_ephemeral_pages),
 	TEST(ON, claimed_memory_is_free),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
+	TEST(ON, reclaim_does_not_stop_at_who_has_nothing),
 	TEST(ON, hopeless_allocations_evict_nothing),
 	TEST(ON, cap_is_never_exceeded),
 	TEST(ON, cap_holds_for_what_the_heap_has_lost),
@@ -2099,6 +2128,7 @@ static void clean(void)
 		CHECK_OP(authorise(op.uuid[0], op.uuid[1], false), ==, 0);
 	set_client(XEN_SYSCTL_TMEM_SET_CAP, ~0ULL);
 	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
+	set_client(XEN_SYSCTL_TMEM_SET_WEIGHT, 100);
 	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, false);
 	CHECK_OP(claim(0), ==, 0);
 	CHECK_OP(stats().eph_pages + stats().pers_pages, ==, 0);

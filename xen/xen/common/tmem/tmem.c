@@ -694,6 +694,8 @@ int tmem_teardown(struct domain *d)
  * Memory for others
  */
 
+#define TMEM_EVICT      32      /* pages at a time */
+
 /* May be called under any lock, the heap's too */
 unsigned long tmem_freeable_pages(void)
 {
@@ -701,7 +703,7 @@ unsigned long tmem_freeable_pages(void)
 }
 
 /*
- * An allocation has failed.  Return: true when there may be enough now.
+ * An allocation has failed.  Return: true when there is more memory now.
  *
  * May be called under locks of the caller's, but not the heap's.
  */
@@ -709,15 +711,15 @@ bool tmem_reclaim(unsigned int order)
 {
     /* Who wants a page wants many, mostly */
     long want = max((long)PAGE_SIZE << order, 64L << PAGE_SHIFT), bytes = 0;
-    unsigned int tries = 1024;
+    unsigned int tries = 1024 / TMEM_EVICT;
 
     /* Who asks for a superpage can do without: not all cache for a chance */
     if ( !tmem_on || order >= 9 )
         return false;
 
-    /* A page may be busy; another try finds another, or finds it free */
-    while ( bytes < want && tries-- && tmem_freeable_pages() )
-        tme_evict(&tmem_host, 1, &bytes);
+    while ( bytes < want && tries-- )
+        if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) )
+            break;
     port_drain(false);
 
     return bytes > 0;
@@ -773,7 +775,8 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
 
     /* As much as there is time for; the caller sees how much it was */
     while ( (uint64_t)max(bytes, 0L) >> 10 < want )
-        if ( !tme_evict(&tmem_host, 32, &bytes) || hypercall_preempt_check() )
+        if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) ||
+             hypercall_preempt_check() )
             break;
     port_drain(true);
     op->kib = max(bytes, 0L) >> 10;
