@@ -118,9 +118,10 @@ static DEFINE_SPINLOCK(control_lock);
 
 static DEFINE_PERCPU_RWLOCK_GLOBAL(tmem_rwlock);
 
-/* Inside a domain's lock: of the list, and of all users */
+/* Inside a domain's lock: of the list, its length, and all users */
 static DEFINE_SPINLOCK(shared_lock);
 static LIST_HEAD(shared_pools);
+static unsigned int nr_shared;
 
 /*
  * Persistent pages
@@ -205,36 +206,48 @@ static int shared_destroy(struct shared_pool *s)
     return rc;
 }
 
-/* Under shared_lock.  Without a user, and not yet in the list */
+/* Without a user, and not yet in the list.  Return: NULL when there is no memory */
 static struct shared_pool *shared_new(const uint64_t *uuid)
 {
-    struct shared_pool *s;
-    unsigned int nr = 0;
-    int rc;
+    struct shared_pool *s = xzalloc(struct shared_pool);
 
-    list_for_each_entry ( s, &shared_pools, list )
-        nr++;
-    if ( nr >= TMEM_MAX_SHARED )
-        return ERR_PTR(-ENOSPC);
-
-    s = xzalloc(struct shared_pool);
-    if ( !s )
-        return ERR_PTR(-ENOMEM);
-    rc = tme_client_init(&tmem_host, &s->client);
-    if ( rc )
+    if ( !s || tme_client_init(&tmem_host, &s->client) )
     {
         xfree(s);
-        return ERR_PTR(rc);
-    }
-    rc = tme_new_pool(&s->client, TME_POOL_SHARED);
-    if ( rc )
-    {
-        shared_destroy(s);      /* it is empty: that takes one call */
-        return ERR_PTR(rc);
+        return NULL;
     }
     INIT_LIST_HEAD(&s->list);
     s->uuid[0] = uuid[0];
     s->uuid[1] = uuid[1];
+    if ( tme_new_pool(&s->client, TME_POOL_SHARED) < 0 )
+    {
+        shared_destroy(s);      /* it is empty: that takes one call */
+        return NULL;
+    }
+
+    return s;
+}
+
+/*
+ * One user more, of the pool that is there, or else of @new, which may be NULL.
+ * Return: which of them; NULL: neither
+ */
+static struct shared_pool *shared_use(const uint64_t *uuid,
+                                      struct shared_pool *new)
+{
+    struct shared_pool *s;
+
+    spin_lock(&shared_lock);
+    s = shared_find(uuid);
+    if ( !s && new && nr_shared < TMEM_MAX_SHARED )
+    {
+        s = new;
+        list_add_tail(&s->list, &shared_pools);
+        nr_shared++;
+    }
+    if ( s )
+        s->users++;
+    spin_unlock(&shared_lock);
 
     return s;
 }
@@ -242,22 +255,34 @@ static struct shared_pool *shared_new(const uint64_t *uuid)
 /* Return: the id, or an error of the engine's */
 static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
 {
-    struct shared_pool *s;
-    int id;
+    struct shared_pool *s, *new = NULL;
+    int id, rc = 0;
 
     percpu_write_lock(tmem_rwlock, &td->lock);
-    spin_lock(&shared_lock);
-    s = shared_find(uuid) ?: shared_new(uuid);
-    id = IS_ERR(s) ? PTR_ERR(s) : tme_new_pool(&td->client, 0);
-    if ( id >= 0 )
+    id = tme_new_pool(&td->client, 0);
+    if ( id < 0 )
+        goto out;
+
+    s = shared_use(uuid, NULL);
+    if ( !s )
     {
-        if ( !s->users++ )
-            list_add_tail(&s->list, &shared_pools);
-        td->shared[id] = s;
+        /* It takes a while to make one: not under shared_lock */
+        new = shared_new(uuid);
+        rc = new ? -ENOSPC : -ENOMEM;
+        s = shared_use(uuid, new);
+        if ( new && s != new )
+            shared_destroy(new);        /* as above */
     }
-    else if ( !IS_ERR(s) && !s->users )
-        shared_destroy(s);      /* it is empty: that takes one call */
-    spin_unlock(&shared_lock);
+    td->shared[id] = s;
+    if ( !s )
+    {
+        /* Who has put there already has guessed its id */
+        while ( tme_destroy_pool(&td->client, id) == -EAGAIN )
+            ;
+        id = rc;
+    }
+
+ out:
     percpu_write_unlock(tmem_rwlock, &td->lock);
 
     return id;
@@ -280,10 +305,13 @@ static int shared_leave(struct tmem_domain *td, unsigned int id)
     {
         spin_lock(&shared_lock);
         last = s->users == 1;
-        if ( last )
-            list_del_init(&s->list);
-        else
+        if ( !last )
             s->users--;
+        else if ( !list_empty(&s->list) )
+        {
+            list_del_init(&s->list);
+            nr_shared--;
+        }
         spin_unlock(&shared_lock);
 
         if ( last )
