@@ -3,7 +3,7 @@
  * abi_test - hypercall 38, and who means no good
  *
  *	abi_test [TEST...]	all tests for this hypervisor, or these; TAP
- *	abi_test --list SET	names of the tests of on, off, none or guest
+ *	abi_test --list SET	names of the tests of on, off, none, dma or guest
  *	abi_test --fill KIND NR SEED	put NR pages into a pool, "ephemeral" or
  *				"persistent"; prints its id, and leaves it
  *	abi_test --verify ID NR SEED	get them: each one as it was put, or not
@@ -18,7 +18,8 @@
  * nobody else does: they know how many pools there are.  Set "on" wants dom0,
  * two vCPUs, a max_pages somewhat above what dom0 has, and 500 MiB that are
  * free; "off" a hypervisor without "tmem" on its command line; "none" one that
- * has never heard of it; "guest" is for a domain without privileges.
+ * has never heard of it; "dma" one that keeps the lowest 128 MiB for devices;
+ * "guest" is for a domain without privileges.
  *
  * Each test is a process with a time limit, and passes by returning.  It begins
  * with no pools and default settings, and has to leave no page, that is looked
@@ -2014,6 +2015,19 @@ static void on_stock_xen_all_is_enosys(void)
 	CHECK_OP(control_cmd(XEN_SYSCTL_TMEM_OP_GET, 0), ==, -ENOSYS);
 }
 
+/* Puts do not use up low memory, but evict when there is no other left */
+static void low_memory_is_kept_for_devices(void)
+{
+	enum { NR = 8192 };
+	static xen_pfn_t mfns[NR];
+	int pool = new_pool(EPHEMERAL);
+	uint32_t index = fill_memory(pool);
+
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, index), 10000), ==, 10000);
+	CHECK_OP(reservation(XENMEM_increase_reservation, mfns, NR, 27), ==, NR);
+	give_memory(mfns, NR);
+}
+
 /* T1 */
 static void control_from_guest_is_refused(void)
 {
@@ -2029,8 +2043,8 @@ static void control_from_guest_is_refused(void)
  * The runner
  */
 
-enum set { ON, OFF, NONE, GUEST };
-static const char *const set_names[] = { "on", "off", "none", "guest" };
+enum set { ON, OFF, NONE, DMA, GUEST };
+static const char *const set_names[] = { "on", "off", "none", "dma", "guest" };
 
 #define TEST(set, name) { set, #name, name }
 static const struct test {
@@ -2086,6 +2100,7 @@ static const struct test {
 	TEST(ON, control_buffers_are_checked),
 	TEST(OFF, without_the_option_all_is_enodev),
 	TEST(NONE, on_stock_xen_all_is_enosys),
+	TEST(DMA, low_memory_is_kept_for_devices),
 	TEST(GUEST, control_from_guest_is_refused),
 };
 

@@ -169,13 +169,19 @@ long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
     return PAGE_SIZE;
 }
 
+/* Not of what is kept for devices that need low addresses */
+static struct page_info *frame_alloc(void)
+{
+    return alloc_domheap_page(NULL, MEMF_tmem | MEMF_no_scrub | MEMF_no_dma);
+}
+
 unsigned long port_frame_alloc(bool pers)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
     if ( likely(pc->nr_frames) )
         return (unsigned long)pc->frame[--pc->nr_frames];
-    return (unsigned long)alloc_domheap_page(NULL, MEMF_tmem | MEMF_no_scrub);
+    return (unsigned long)frame_alloc();
 }
 
 void port_frame_free(unsigned long frame)
@@ -190,8 +196,19 @@ void port_frame_free(unsigned long frame)
 
 bool port_short(void)
 {
-    return this_cpu(port_cpus).nr_frames < SPARE_FRAMES &&
-           tmem_heap_is_short(0);
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames >= SPARE_FRAMES) )
+        return false;
+    if ( tmem_heap_is_short(0) )
+        return true;
+    if ( pc->nr_frames )
+        return false;
+
+    /* What the heap has left may be nothing that we would take */
+    pc->frame[0] = frame_alloc();
+    pc->nr_frames = pc->frame[0] != NULL;
+    return !pc->nr_frames;
 }
 
 static void port_cpu_drain(struct port_cpu *pc)

@@ -99,7 +99,7 @@ void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
                         long *bytes);
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
-/* This CPU keeps too little for a put, and the heap has little: evict */
+/* This CPU keeps too little for a put, and the heap has little for it: evict */
 bool port_short(void);
 
 /* Give what CPUs keep back to the heap: this one now, @all others soon */
