@@ -69,6 +69,7 @@
 
 #define __XEN_TOOLS__ 1
 #include <xen/xen.h>
+#include <xen/domctl.h>
 #include <xen/memory.h>
 #include <xen/sysctl.h>
 
@@ -447,6 +448,17 @@ static long max_pages(void)
 	*self = DOMID_SELF;
 	return xen_call(__HYPERVISOR_memory_op, XENMEM_maximum_reservation,
 			(uintptr_t)self);
+}
+
+static void set_max_pages(long nr)
+{
+	struct xen_domctl *domctl = shared_page;
+
+	*domctl = (struct xen_domctl){
+		.cmd = XEN_DOMCTL_max_mem,
+		.interface_version = XEN_DOMCTL_INTERFACE_VERSION,
+		.u.max_mem.max_memkb = nr * 4 };
+	CHECK_OP(xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0), ==, 0);
 }
 
 /*
@@ -1212,6 +1224,26 @@ static void persistent_pages_stay_below_max_pages(void)
 	CHECK_OP(take_memory(&mfn, 1), ==, 1);
 	give_memory(&mfn, 1);
 	CHECK_OP(stats().pers_bytes, ==, 0);
+}
+
+/* Whether a put takes more memory or not */
+static void lowered_max_pages_counts_for_every_put(void)
+{
+	long max = max_pages(), ret[3];
+	int i, pool = new_pool(PERSISTENT);
+
+	for (i = 0; i < 100; i++)
+		MUST_PUT(pool, 1, i, 1);
+	set_max_pages(tot_pages() + 50);
+	for (i = 0; i < 3; i++)
+		ret[i] = put(pool, 1, i, 2);
+	set_max_pages(max);
+	for (i = 0; i < 3; i++) {
+		CHECK_OP(ret[i], ==, -ENOMEM);
+		MUST_MISS(pool, 1, i);
+	}
+	MUST_GET(pool, 1, 3, 1);
+	MUST_PUT(pool, 1, 3, 2);
 }
 
 /* T18 */
@@ -2076,6 +2108,7 @@ static const struct test {
 	TEST(ON, bad_op_pointer_is_refused),
 	TEST(ON, million_failing_calls_are_silent),
 	TEST(ON, persistent_pages_stay_below_max_pages),
+	TEST(ON, lowered_max_pages_counts_for_every_put),
 	TEST(ON, failed_duplicate_put_leaves_nothing),
 	TEST(ON, stored_pages_are_not_the_domains_own),
 	TEST(ON, pools_made_at_once_are_distinct),

@@ -132,7 +132,7 @@ unsigned int tmem_persistent_pages(const struct domain *d)
     return d->tmem ? tme_client_frames(&d->tmem->client, true) : 0;
 }
 
-/* After a put that took memory for good: was it too much? */
+/* After a put that took memory for good, or another meanwhile: was it too much? */
 static bool over_max_pages(struct domain *d)
 {
     bool over;
@@ -451,13 +451,11 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     uint32_t pool = op->pool_id, index = op->u.gen.index;
     struct tme_client *client;
     struct page_info *page;
-    unsigned long before;
     p2m_type_t t;
     int rc;
 
     rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), true, &t, &page);
     client = pool_get(td, &pool);
-    before = atomic_long_read(&client->used[1]);
     if ( rc )
     {
         tme_flush_page(client, pool, oid, index);
@@ -469,7 +467,8 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
         put_page(page);
     }
 
-    if ( !rc && unlikely(atomic_long_read(&client->used[1]) > before) &&
+    /* If this is not the pool that it was any more, the page has gone with it */
+    if ( !rc && tme_pool_flags(client, pool) == TME_POOL_PERSISTENT &&
          over_max_pages(d) )
     {
         tme_flush_page(client, pool, oid, index);
