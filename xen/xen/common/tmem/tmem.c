@@ -17,7 +17,9 @@
  * type, so a page table is refused, and marks it dirty for migration before the
  * references are gone.  All this comes first.  Nothing has changed when an
  * argument is bad, but that a put that fails, for whatever reason, has dropped
- * the older copy.
+ * the older copy.  A page that has been paged out, or has to get its own copy of
+ * what it shares with others, is not bad: the call is issued again until it is
+ * there.
  *
  * Another vCPU may write to the page while it is copied.  That is the guest's own
  * business, except that a compressor must not see its input change: it gets a
@@ -455,6 +457,8 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     int rc;
 
     rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), true, &t, &page);
+    if ( rc == -EAGAIN )
+        return rc;
     client = pool_get(td, &pool);
     if ( rc )
     {
@@ -491,7 +495,7 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
 
     rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), false, &t, &page);
     if ( rc )
-        return -EFAULT;
+        return rc == -EAGAIN ? rc : -EFAULT;
     /* Writable, or only log-dirty; neither another domain's nor write-protected */
     if ( p2m_is_discard_write(t) || p2m_is_foreign(t) ||
          t == p2m_ioreq_server || !get_page_type(page, PGT_writable_page) )
