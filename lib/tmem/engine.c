@@ -344,7 +344,9 @@ static struct tme_object *tme_object_new(struct tme_shard *shard,
 		tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
 		return NULL;
 	}
-	if (++shard->nr > shard->buckets)
+	if (++shard->nr == 1)
+		atomic_long_inc(&shard->pool->shards_used);
+	if (shard->nr > shard->buckets)
 		tme_hash_grow(shard);
 	return obj;
 }
@@ -365,7 +367,9 @@ static void tme_object_free(struct tme_object *obj)
 		tme_index_erase(&shard->bucket, shard, bucket);
 	}
 	tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
-	if (--shard->nr < shard->buckets / 2)
+	if (!--shard->nr)
+		atomic_long_add(-1, &shard->pool->shards_used);
+	if (shard->nr < shard->buckets / 2)
 		tme_hash_shrink(shard);
 }
 
@@ -1074,14 +1078,8 @@ EXPORT_SYMBOL_GPL(tme_pool_flags);
 bool tme_pool_empty(struct tme_client *client, u32 pool)
 {
 	struct tme_pool *p = tme_pool(client, pool);
-	unsigned int i;
 
-	if (!p || !tme_pool_live(p))
-		return true;
-	for (i = 0; i < TME_SHARDS; i++)
-		if (READ_ONCE(p->shards[i].nr))
-			return false;
-	return true;
+	return !p || !tme_pool_live(p) || !atomic_long_read(&p->shards_used);
 }
 EXPORT_SYMBOL_GPL(tme_pool_empty);
 

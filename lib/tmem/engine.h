@@ -75,6 +75,7 @@ struct tme_host {
  * @state: one of TME_FREE, ...; changed under client->lock
  * @flags: TME_POOL_*
  * @drained: shards that a destruction has left behind
+ * @shards_used: shards that have an object
  */
 struct tme_pool {
 	struct tme_client *client;
@@ -82,6 +83,7 @@ struct tme_pool {
 	int state;
 	u32 flags;
 	u32 drained;
+	atomic_long_t shards_used;
 };
 
 /**
