@@ -1155,6 +1155,37 @@ static struct tme_page *tme_page_find(struct tme_shard *shard,
 }
 
 /**
+ * tme_lookup() - is there a page to get?
+ * @client: the client
+ * @pool: id of a pool
+ * @oid: object
+ * @index: page of the object
+ *
+ * For who would do much in vain before a get.  That there is none counts as one.
+ *
+ * Return: 0; -ENOENT when there is no such page; -EINVAL when there is no such
+ * pool.
+ */
+int tme_lookup(struct tme_client *client, u32 pool, const u64 oid[3], u32 index)
+{
+	struct tme_shard *shard;
+	int err = 0;
+	u32 hash;
+
+	shard = tme_shard(tme_pool(client, pool), oid, &hash);
+	if (!shard)
+		return -EINVAL;
+	spin_lock(&shard->lock);
+	if (!tme_page_find(shard, oid, hash, index)) {
+		shard->stats.gets++;
+		err = -ENOENT;
+	}
+	spin_unlock(&shard->lock);
+	return err;
+}
+EXPORT_SYMBOL_GPL(tme_lookup);
+
+/**
  * tme_get() - copy a page out
  * @client: the client
  * @pool: id of a pool

@@ -146,6 +146,8 @@ bool tme_pool_empty(struct tme_client *client, u32 pool);
 
 int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    const void *src);
+int tme_lookup(struct tme_client *client, u32 pool, const u64 oid[3],
+	       u32 index);
 int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    void *dst);
 int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],

@@ -977,9 +977,10 @@ static void bad_frames_are_refused(void)
 			CHECK(op_with(PUT, pool, 1, i, bad[i]) == -EFAULT,
 			      "put: frame %#lx is accepted", bad[i]);
 			MUST_MISS(pool, 1, i);
+			CHECK_OP(op_with(GET, pool, 1, i, bad[i]), <=, 0);
+			MUST_PUT(pool, 1, i, 1);
 			CHECK(op_with(GET, pool, 1, i, bad[i]) == -EFAULT,
 			      "get: frame %#lx is accepted", bad[i]);
-			MUST_PUT(pool, 1, i, 1);
 			CHECK_OP(op_with(PUT, pool, 1, i, bad[i]), ==, -EFAULT);
 			MUST_MISS(pool, 1, i);
 			/* Others do not look at it */
@@ -1056,6 +1057,7 @@ static void bad_frame_does_not_keep_a_lock(void)
 		MUST_PUT(pool, 1, 1, 1);
 		CHECK_OP(op_with(i & 1 ? GET : PUT, pool, 1, 1, ~0ULL >> 12), ==,
 			 -EFAULT);
+		MUST_PUT(pool, 1, 1, 1);
 		CHECK_OP(op_with(GET, pool, 1, 1, pgd), ==, -EFAULT);
 		w = start(1, use_object, &pool);
 		finish(&w);

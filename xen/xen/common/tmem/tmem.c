@@ -15,7 +15,8 @@
  * A page is named by frame: MFN for PV, GFN for others.  It is referenced for as
  * long as the copy takes; to write there also takes a reference as writable
  * type, so a page table is refused, and marks it dirty for migration before the
- * references are gone.  All this comes first.  Nothing has changed when an
+ * references are gone.  All this comes first, but for a look whether there is
+ * anything to get.  Nothing has changed when an
  * argument is bad, but that a put that fails, for whatever reason, has dropped
  * the older copy.  A page that has been paged out, or has to get its own copy of
  * what it shares with others, is not bad: the call is issued again until it is
@@ -483,11 +484,10 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     return rc;
 }
 
-static int get_page_op(struct domain *d, const struct tmem_op *op)
+/* What get_page_op() does once it knows that there is a page */
+static int get_copy(struct domain *d, struct tme_client *client, uint32_t pool,
+                    const struct tmem_op *op)
 {
-    struct tmem_domain *td = d->tmem;
-    uint32_t pool = op->pool_id;
-    struct tme_client *client;
     struct page_info *page;
     p2m_type_t t;
     void *dst;
@@ -504,16 +504,31 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
         return -EFAULT;
     }
 
-    client = pool_get(td, &pool);
     dst = __map_domain_page(page);
     rc = tme_get(client, pool, op->u.gen.oid.oid, op->u.gen.index, dst);
     unmap_domain_page(dst);
-    if ( rc == -ENOENT )
-        rc = tme_pool_empty(client, pool) ? -EEMPTY : -ENOENT;
-    pool_put(td, client);
-    if ( rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
+    if ( rc != -ENOENT && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
+
+    return rc;
+}
+
+static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
+{
+    struct tmem_domain *td = d->tmem;
+    uint32_t pool = op->pool_id;
+    struct tme_client *client = pool_get(td, &pool);
+    int rc = 0;
+
+    /* Many of these miss, and the guest's page costs more than a look */
+    if ( flags != TME_POOL_PERSISTENT )
+        rc = tme_lookup(client, pool, op->u.gen.oid.oid, op->u.gen.index);
+    if ( !rc )
+        rc = get_copy(d, client, pool, op);
+    if ( rc == -ENOENT && tme_pool_empty(client, pool) )
+        rc = -EEMPTY;
+    pool_put(td, client);
 
     return rc;
 }
@@ -559,6 +574,7 @@ static int guest_value(int rc)
 static int do_op(struct domain *d, const struct tmem_op *op)
 {
     struct tmem_domain *td = d->tmem;
+    int flags;
 
     switch ( op->cmd )
     {
@@ -574,7 +590,8 @@ static int do_op(struct domain *d, const struct tmem_op *op)
         return destroy_pool(td, op->pool_id);
     }
 
-    if ( tme_pool_flags(&td->client, op->pool_id) < 0 )
+    flags = tme_pool_flags(&td->client, op->pool_id);
+    if ( flags < 0 )
         return -ENODEV;
 
     switch ( op->cmd )
@@ -583,7 +600,7 @@ static int do_op(struct domain *d, const struct tmem_op *op)
         return guest_value(put_page_op(d, op));
 
     case TMEM_GET_PAGE:
-        return guest_value(get_page_op(d, op));
+        return guest_value(get_page_op(d, op, flags));
 
     case TMEM_FLUSH_PAGE:
     case TMEM_FLUSH_OBJECT:
