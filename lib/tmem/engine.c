@@ -469,45 +469,48 @@ static int tme_make_room(struct tme_client *client, bool pers);
 static struct tme_page *tme_page_new(struct tme_client *client,
 				     const void *src, bool pers)
 {
-	struct port_slots *slots = client->slots[pers];
 	struct tme_page *page;
-	int err, len = 0;
+	int err = 0, len = 0;
 	long bytes = 0;
 	void *dst;
 
-	/* Once before the work, which may be for nothing, and once after */
-	err = tme_make_room(client, pers);
-	if (err)
-		return ERR_PTR(err);
-	page = port_cache_zalloc(slots, PORT_PAGE, &bytes);
+	page = port_cache_zalloc(client->slots[pers], PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
+	page->pers = pers;
 	if (!tme_same_filled(src, &page->data)) {
-		if (READ_ONCE(client->compress))
-			len = tme_compress(client, src, pers, &page->data);
-		if (!len) {
+		if (READ_ONCE(client->compress)) {
+			/* Also before the work, which may be for nothing */
+			err = tme_make_room(client, pers);
+			if (!err)
+				len = tme_compress(client, src, pers,
+						   &page->data);
+		}
+		if (len) {
+			tme_charge_slots(client, pers);
+		} else {
 			len = PAGE_SIZE;
 			bytes += PAGE_SIZE;
-		} else {
-			tme_charge_slots(client, pers);
 		}
 	}
 	page->len = len;
-	page->pers = pers;
 
 	tme_charge(client, pers, bytes);
-	err = tme_make_room(client, pers);
+	if (!err)
+		err = tme_make_room(client, pers);
 	if (len == PAGE_SIZE) {
 		page->data = err ? 0 : port_frame_alloc(pers);
-		if (!page->data) {
-			bytes = port_cache_free(slots, PORT_PAGE, page);
-			tme_charge(client, pers, -bytes - (long)PAGE_SIZE);
-			return ERR_PTR(err ?: -ENOMEM);
+		if (page->data) {
+			dst = port_frame_map(page->data);
+			memcpy(dst, src, PAGE_SIZE);
+			port_frame_unmap(dst);
+		} else {
+			err = err ?: -ENOMEM;
+			page->len = 0;
+			tme_charge(client, pers, -(long)PAGE_SIZE);
 		}
-		dst = port_frame_map(page->data);
-		memcpy(dst, src, PAGE_SIZE);
-		port_frame_unmap(dst);
-	} else if (err) {
+	}
+	if (err) {
 		tme_page_free(client, page);
 		return ERR_PTR(err);
 	}
