@@ -195,14 +195,14 @@ static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
 		   -port_cache_free(client->slots[pers], cache, p));
 }
 
-/* Objects and nodes: zeroed, counted, under the shard's lock */
+/* Objects and nodes: counted, under the shard's lock */
 static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 			    long size)
 {
 	struct tme_client *client = shard->pool->client;
 	bool pers = tme_shard_pers(shard);
 	long bytes = 0;
-	void *p = port_cache_zalloc(client->slots[pers], cache, &bytes);
+	void *p = port_cache_alloc(client->slots[pers], cache, &bytes);
 
 	if (!p)
 		return NULL;
@@ -217,7 +217,11 @@ static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 
 struct tme_node *tme_node_alloc(struct tme_shard *shard)
 {
-	return tme_meta_alloc(shard, PORT_NODE, sizeof(struct tme_node));
+	struct tme_node *node = tme_meta_alloc(shard, PORT_NODE, sizeof(*node));
+
+	if (node)
+		memset(node, 0, sizeof(*node));
+	return node;
 }
 
 void tme_node_free(struct tme_shard *shard, struct tme_node *node)
@@ -337,6 +341,7 @@ static struct tme_object *tme_object_new(struct tme_shard *shard,
 	obj->oid[2] = oid[2];
 	obj->hash = hash;
 	obj->shard = shard;
+	obj->pages = (struct tme_index){};
 	obj->next = tme_index_get(&shard->bucket, bucket);
 	if (obj->next) {
 		tme_index_replace(&shard->bucket, bucket, obj);
@@ -474,7 +479,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	long bytes = 0;
 	void *dst;
 
-	page = port_cache_zalloc(client->slots[pers], PORT_PAGE, &bytes);
+	page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	page->pers = pers;

@@ -53,10 +53,10 @@ void port_exit(void);				/* may sleep */
 #define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
 #define port_free(p)		kvfree(p)			/* may sleep */
 
-static inline void *port_cache_zalloc(struct zs_pool *slots,
-				      enum port_cache cache, long *bytes)
+static inline void *port_cache_alloc(struct zs_pool *slots,
+				     enum port_cache cache, long *bytes)
 {
-	void *p = kmem_cache_zalloc(port_caches[cache], PORT_GFP);
+	void *p = kmem_cache_alloc(port_caches[cache], PORT_GFP);
 
 	if (p)
 		*bytes += kmem_cache_size(port_caches[cache]);

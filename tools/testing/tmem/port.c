@@ -200,15 +200,18 @@ void port_free(void *p)
 }
 #endif
 
-void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
-			long *bytes)
+void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+		       long *bytes)
 {
 	void *p = mem_alloc(cache);
 
 	if (!p)
 		return NULL;
 	*bytes += mem_size[cache];
-	return memset(p, 0, mem_size[cache]);
+#ifndef PORT_NATIVE
+	memset(p, 0x5a, mem_size[cache]);
+#endif
+	return p;
 }
 
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)

@@ -157,13 +157,13 @@ bool port_should_stop(void);
 void *port_zalloc(size_t size);			/* may sleep */
 void port_free(void *p);			/* may sleep */
 /*
- * Pieces for metadata.  Add to @bytes what this has taken from the host, return
+ * Pieces for metadata, with any content.  Add to @bytes what this has taken from the host, return
  * what it has given back: a piece's size, or, if the port has slabs per client
  * in its @slots, a slab's when one comes or goes.
  */
 struct port_slots;
-void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
-			long *bytes);
+void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+		       long *bytes);
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
 unsigned long port_frame_alloc(bool pers);	/* 0: no memory */

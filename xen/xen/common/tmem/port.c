@@ -111,8 +111,8 @@ static struct slab_page *slab_grow(enum port_cache cache)
     return page;
 }
 
-void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
-                        long *bytes)
+void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+                       long *bytes)
 {
     struct slab *slab = &slots->slab[cache];
     struct slab_page *page;
@@ -138,7 +138,7 @@ void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
         list_del(&page->list);
     spin_unlock(&slab->lock);
 
-    return memset(piece, 0, piece_size[cache]);
+    return piece;
 }
 
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)

@@ -95,8 +95,8 @@ struct port_slots *port_slots_create(void);
 void port_slots_destroy(struct port_slots *slots);
 
 /* They count the pages that a slab grows, or shrinks, by */
-void *port_cache_zalloc(struct port_slots *slots, enum port_cache cache,
-                        long *bytes);
+void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+                       long *bytes);
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
 /* This CPU keeps too little for a put, and the heap has little for it: evict */
