@@ -240,14 +240,13 @@ void tme_node_free(struct tme_shard *shard, struct tme_node *node)
  */
 static u32 tme_hash(const struct tme_host *host, const u64 oid[3])
 {
-	u64 sum = host->key[6];
-	int i;
+	const u64 *key = host->key;
 
-	for (i = 0; i < 3; i++) {
-		sum += host->key[2 * i] * (u32)oid[i];
-		sum += host->key[2 * i + 1] * (u32)(oid[i] >> 32);
-	}
-	return sum >> 32;
+	/* No loop: it would cost more than the rest */
+	return (key[6] +
+		key[0] * (u32)oid[0] + key[1] * (oid[0] >> 32) +
+		key[2] * (u32)oid[1] + key[3] * (oid[1] >> 32) +
+		key[4] * (u32)oid[2] + key[5] * (oid[2] >> 32)) >> 32;
 }
 
 static u32 tme_bucket(const struct tme_shard *shard, u32 hash)
