@@ -555,10 +555,11 @@ static int flush_op(struct tmem_domain *td, const struct tmem_op *op)
 /* What the ABI calls what the engine, or one of the above, has returned */
 static int guest_value(int rc)
 {
+    if ( likely(!rc) )
+        return 1;
+
     switch ( rc )
     {
-    case 0:
-        return 1;
     case -ENOENT:
         return 0;
     case -EDQUOT:
@@ -574,7 +575,21 @@ static int guest_value(int rc)
 static int do_op(struct domain *d, const struct tmem_op *op)
 {
     struct tmem_domain *td = d->tmem;
-    int flags;
+    int flags = tme_pool_flags(&td->client, op->pool_id);
+
+    if ( likely(flags >= 0) )
+        switch ( op->cmd )
+        {
+        case TMEM_PUT_PAGE:
+            return guest_value(put_page_op(d, op));
+
+        case TMEM_GET_PAGE:
+            return guest_value(get_page_op(d, op, flags));
+
+        case TMEM_FLUSH_PAGE:
+        case TMEM_FLUSH_OBJECT:
+            return guest_value(flush_op(td, op));
+        }
 
     switch ( op->cmd )
     {
@@ -588,26 +603,9 @@ static int do_op(struct domain *d, const struct tmem_op *op)
 
     case TMEM_DESTROY_POOL:
         return destroy_pool(td, op->pool_id);
-    }
-
-    flags = tme_pool_flags(&td->client, op->pool_id);
-    if ( flags < 0 )
-        return -ENODEV;
-
-    switch ( op->cmd )
-    {
-    case TMEM_PUT_PAGE:
-        return guest_value(put_page_op(d, op));
-
-    case TMEM_GET_PAGE:
-        return guest_value(get_page_op(d, op, flags));
-
-    case TMEM_FLUSH_PAGE:
-    case TMEM_FLUSH_OBJECT:
-        return guest_value(flush_op(td, op));
 
     default:
-        return -ENOSYS;
+        return flags < 0 ? -ENODEV : -ENOSYS;
     }
 }
 
