@@ -43,6 +43,7 @@ struct slab_page {
     struct list_head list;      /* in slab->partial, unless full */
     void *free;                 /* each free piece points to the next */
     unsigned int used;
+    unsigned int fresh;         /* at the end: have never been used */
 };
 
 static unsigned int __read_mostly piece_size[PORT_CACHES];
@@ -87,9 +88,7 @@ static void repay(unsigned int nr)
 static struct slab_page *slab_grow(enum port_cache cache)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
-    unsigned int size = piece_size[cache];
     struct slab_page *page;
-    void *piece;
 
     if ( likely(pc->nr_slab_pages) )
         page = pc->slab_page[--pc->nr_slab_pages];
@@ -102,13 +101,14 @@ static struct slab_page *slab_grow(enum port_cache cache)
     }
     page->free = NULL;
     page->used = 0;
-    for ( piece = page + 1; piece + size <= (void *)page + PAGE_SIZE;
-          piece += size )
-    {
-        *(void **)piece = page->free;
-        page->free = piece;
-    }
+    page->fresh = (PAGE_SIZE - sizeof(*page)) / piece_size[cache];
+
     return page;
+}
+
+static bool slab_page_full(const struct slab_page *page)
+{
+    return !page->free && !page->fresh;
 }
 
 void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
@@ -132,9 +132,12 @@ void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
         *bytes += PAGE_SIZE;
     }
     piece = page->free;
-    page->free = *(void **)piece;
+    if ( piece )
+        page->free = *(void **)piece;
+    else
+        piece = (void *)page + PAGE_SIZE - page->fresh-- * piece_size[cache];
     page->used++;
-    if ( !page->free )
+    if ( slab_page_full(page) )
         list_del(&page->list);
     spin_unlock(&slab->lock);
 
@@ -149,7 +152,7 @@ long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
     bool empty;
 
     spin_lock(&slab->lock);
-    if ( !page->free )
+    if ( slab_page_full(page) )
         list_add(&page->list, &slab->partial);
     *(void **)p = page->free;
     page->free = p;
