@@ -63,8 +63,8 @@
  * are not touched, and the folio will be written to the device if memory is
  * needed.  Puts are refused meanwhile, or the folio would come straight back.
  *
- * Hibernation does the same down to zero before it freezes anything: the image
- * would have the bits, but after power-off nobody has the pages.
+ * A backend whose pages will not be there after a suspend does the same down to
+ * zero, before anything is frozen: the bits would be, as part of this memory.
  */
 
 #define pr_fmt(fmt) "preswap: " fmt
@@ -81,7 +81,6 @@
 #include <linux/preswap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/suspend.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/sysfs.h>
@@ -516,7 +515,7 @@ static int preswap_shrink_to(unsigned long target)
 /**
  * preswap_suspend() - bring all pages back, and put no more
  *
- * For when what the backend has will not be there afterwards.
+ * For a backend that will not have its pages afterwards.
  *
  * Context: process, may sleep.
  * Return: 0, and then preswap_resume() must follow; or an errno when pages
@@ -526,6 +525,7 @@ int preswap_suspend(void)
 {
 	int ret;
 
+	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend);
 	WRITE_ONCE(preswap_suspended, true);
 	ret = preswap_shrink_to(0);
 	if (ret) {
@@ -543,20 +543,8 @@ int preswap_suspend(void)
  */
 void preswap_resume(void)
 {
+	KUNIT_STATIC_STUB_REDIRECT(preswap_resume);
 	WRITE_ONCE(preswap_suspended, false);
-}
-
-static int preswap_pm_notify(struct notifier_block *nb, unsigned long action,
-			     void *unused)
-{
-	switch (action) {
-	case PM_HIBERNATION_PREPARE:
-		return notifier_from_errno(preswap_suspend());
-	case PM_POST_HIBERNATION:
-		preswap_resume();
-		break;
-	}
-	return NOTIFY_OK;
 }
 
 /**
@@ -576,7 +564,6 @@ void preswap_backend_ready(void)
 		pr_warn("no pool (%d)\n", pool);
 		return;
 	}
-	pm_notifier(preswap_pm_notify, 0);
 	static_branch_enable(&preswap_key);
 	/* All hooks are alive.  Nothing must be put before they are. */
 	WRITE_ONCE(preswap_pool, pool);

@@ -22,7 +22,8 @@
  *	Save, restore, migration
  *
  * The pools stay behind with the old domain.  preswap has brought its pages back
- * before (preswap_suspend()), what precache loses is only a cache.  When the
+ * before (preswap_suspend()), what precache loses is only a cache.  Hibernation
+ * loses them, too: after power-off there is no domain that has them.  When the
  * domain is resumed with another one's hypervisor state, make new pools; the
  * clients never learn that their pools have got other ids.
  *
@@ -41,13 +42,16 @@
 
 #define pr_fmt(fmt) "tmem: xen: " fmt
 
+#include <kunit/static_stub.h>
 #include <linux/cc_platform.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
 #include <linux/kmsan-checks.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/preswap.h>
 #include <linux/rcupdate.h>
+#include <linux/suspend.h>
 #include <linux/syscore_ops.h>
 #include <linux/tmem.h>
 #include <linux/workqueue.h>
@@ -55,6 +59,7 @@
 #include <xen/interface/tmem.h>
 #include <xen/interface/xen.h>
 #include <xen/page.h>
+#include <xen/tmem.h>
 #include <xen/xen.h>
 #include <xen/xen-ops.h>
 #include <asm/xen/hypercall.h>
@@ -70,6 +75,7 @@ static DEFINE_MUTEX(xen_tmem_lock);
 
 static int HYPERVISOR_tmem_op(struct tmem_op *op)
 {
+	KUNIT_STATIC_STUB_REDIRECT(HYPERVISOR_tmem_op, op);
 	return _hypercall1(int, tmem_op, op);
 }
 
@@ -320,6 +326,53 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 	return NOTIFY_OK;
 }
 
+/* Only do_suspend() comes here, which xenwatch runs */
+static bool xen_tmem_drained;
+
+/**
+ * xen_tmem_suspend() - this domain is to be suspended
+ *
+ * Its pools will stay behind.  Those of another backend are in its own memory.
+ *
+ * Context: process, may sleep; nothing is frozen yet.
+ * Return: 0 or a negative errno, see preswap_suspend().
+ */
+int xen_tmem_suspend(void)
+{
+	int ret;
+
+	if (xa_empty(&xen_tmem_pools))
+		return 0;
+	ret = preswap_suspend();
+	xen_tmem_drained = !ret;
+	return ret;
+}
+
+/**
+ * xen_tmem_suspend_end() - the suspend is over, or was refused
+ *
+ * Context: process; everything is thawed.
+ */
+void xen_tmem_suspend_end(void)
+{
+	if (xen_tmem_drained)
+		preswap_resume();
+	xen_tmem_drained = false;
+}
+
+static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
+			      void *unused)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+		return notifier_from_errno(preswap_suspend());
+	case PM_POST_HIBERNATION:
+		preswap_resume();
+		break;
+	}
+	return NOTIFY_OK;
+}
+
 static struct notifier_block xen_tmem_resume_nb = {
 	.notifier_call = xen_tmem_resume,
 };
@@ -377,7 +430,12 @@ static int __init xen_tmem_init(void)
 	if (ret)
 		return ret;
 	xen_resume_notifier_register(&xen_tmem_resume_nb);
+	pm_notifier(xen_tmem_pm_notify, 0);
 	register_syscore(&xen_tmem_syscore);
 	return 0;
 }
 device_initcall(xen_tmem_init);
+
+#ifdef CONFIG_XEN_TMEM_KUNIT_TEST
+#include "tmem_kunit.c"
+#endif

@@ -238,6 +238,24 @@ static void too_little_memory_is_refused(void)
 	check_zero(0, NR_TMEM_COUNTERS - 1);
 }
 
+/* Of the kernel's own tests; they ran when it was booted */
+static void xen_backend_passes_unit_tests(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/kunit/xen_tmem/results", "r");
+	char line[256] = "";
+	bool ok = false;
+
+	CHECK(f, "the kernel has no unit tests of Xen's backend");
+	while (fgets(line, sizeof(line), f)) {
+		note("%.*s", (int)strcspn(line, "\n"), line);
+		CHECK(!strstr(line, "not ok") && !strstr(line, "SKIP"), "%s",
+		      line);
+		ok = !strncmp(line, "ok ", 3);
+	}
+	CHECK(ok, "they did not end");
+	fclose(f);
+}
+
 static const struct test tests[] = {
 	{ "without_option_nothing_happens", without_option_nothing_happens },
 	{ "with_option_hooks_are_patched_in", with_option_hooks_are_patched_in },
@@ -247,6 +265,7 @@ static const struct test tests[] = {
 	{ "too_little_memory_is_refused", too_little_memory_is_refused },
 	{ "hypervisor_without_tmem_is_no_backend",
 	  hypervisor_without_tmem_is_no_backend },
+	{ "xen_backend_passes_unit_tests", xen_backend_passes_unit_tests },
 };
 
 int main(int argc, char **argv)

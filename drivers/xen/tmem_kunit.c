@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the Xen backend, included by tmem.c.
+ *
+ * They are the hypervisor, and preswap.  So there must be no real one: the
+ * kernel has to run elsewhere, with another backend or none.
+ */
+
+#include <kunit/test.h>
+#include <kunit/test-bug.h>
+
+struct xen_tmem_test {
+	int pools;		/* made so far; the ids are 0, 1, 2, ... */
+	int destroyed;
+	int drains, resumes;
+	int drain_ret;
+};
+
+static struct xen_tmem_test *xen_tmem_test(void)
+{
+	return kunit_get_current_test()->priv;
+}
+
+static int fake_hypercall(struct tmem_op *op)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+
+	switch (op->cmd) {
+	case TMEM_NEW_POOL:
+		return t->pools++;
+	case TMEM_DESTROY_POOL:
+		t->destroyed++;
+		return 1;
+	default:
+		return -ENOSYS;
+	}
+}
+
+static int fake_preswap_suspend(void)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+
+	t->drains++;
+	return t->drain_ret;
+}
+
+static void fake_preswap_resume(void)
+{
+	xen_tmem_test()->resumes++;
+}
+
+static int xen_tmem_test_init(struct kunit *test)
+{
+	if (xen_domain())
+		kunit_skip(test, "the hypervisor is real");
+	test->priv = kunit_kzalloc(test, sizeof(struct xen_tmem_test),
+				   GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, test->priv);
+	kunit_activate_static_stub(test, HYPERVISOR_tmem_op, fake_hypercall);
+	kunit_activate_static_stub(test, preswap_suspend,
+				   fake_preswap_suspend);
+	kunit_activate_static_stub(test, preswap_resume, fake_preswap_resume);
+	return 0;
+}
+
+static void xen_tmem_test_exit(struct kunit *test)
+{
+	unsigned long pool;
+	void *entry;
+
+	/* Under a real hypervisor they are not ours */
+	if (!test->priv)
+		return;
+	xa_for_each(&xen_tmem_pools, pool, entry)
+		xen_tmem_destroy_pool(pool);
+}
+
+/* Another backend's pages are in this memory: they need not come back */
+static void suspend_drains_this_backend_only(struct kunit *test)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+
+	KUNIT_EXPECT_EQ(test, 0, xen_tmem_suspend());
+	xen_tmem_suspend_end();
+	KUNIT_EXPECT_EQ(test, 0, t->drains);
+	KUNIT_EXPECT_EQ(test, 0, t->resumes);
+
+	KUNIT_ASSERT_EQ(test, 0, xen_tmem_new_pool(TMEM_POOL_PERSISTENT));
+	KUNIT_EXPECT_EQ(test, 0, xen_tmem_suspend());
+	KUNIT_EXPECT_EQ(test, 1, t->drains);
+	KUNIT_EXPECT_EQ(test, 0, t->resumes);
+	xen_tmem_suspend_end();
+	KUNIT_EXPECT_EQ(test, 1, t->resumes);
+}
+
+/* Who was refused has stopped nobody, and must not let others go */
+static void refused_suspend_resumes_nothing(struct kunit *test)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+
+	KUNIT_ASSERT_EQ(test, 0, xen_tmem_new_pool(TMEM_POOL_PERSISTENT));
+	t->drain_ret = -EBUSY;
+	KUNIT_EXPECT_EQ(test, -EBUSY, xen_tmem_suspend());
+	xen_tmem_suspend_end();
+	KUNIT_EXPECT_EQ(test, 1, t->drains);
+	KUNIT_EXPECT_EQ(test, 0, t->resumes);
+}
+
+static struct kunit_case xen_tmem_cases[] = {
+	KUNIT_CASE(suspend_drains_this_backend_only),
+	KUNIT_CASE(refused_suspend_resumes_nothing),
+	{}
+};
+
+static struct kunit_suite xen_tmem_suite = {
+	.name = "xen_tmem",
+	.init = xen_tmem_test_init,
+	.exit = xen_tmem_test_exit,
+	.test_cases = xen_tmem_cases,
+};
+
+kunit_test_suite(xen_tmem_suite);
