@@ -76,7 +76,6 @@
 #include <linux/kobject.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/preswap.h>
 #include <linux/sched/signal.h>
@@ -103,12 +102,9 @@ DEFINE_STATIC_KEY_FALSE(preswap_key);
 static bool preswap_allowed __ro_after_init = true;	/* no `nopreswap` */
 static bool preswap_puts = true;			/* sysfs: new puts */
 static bool preswap_dead;		/* a flush failed: no new puts */
-static bool preswap_draining;		/* being shrunk: no new puts */
-static bool preswap_suspended;		/* no new puts until resumed */
+static atomic_t preswap_stopped;	/* by so many: no new puts */
 static int preswap_pool = -1;		/* set when all hooks are alive */
 static atomic_long_t preswap_nr;	/* number of bits set */
-
-static DEFINE_MUTEX(preswap_shrink_lock);
 
 static int __init preswap_param(char *arg)
 {
@@ -243,8 +239,14 @@ int __preswap_invalidate(swp_entry_t entry, int nr)
 static bool preswap_may_put(void)
 {
 	return READ_ONCE(preswap_puts) && READ_ONCE(preswap_pool) >= 0 &&
-	       !READ_ONCE(preswap_dead) && !READ_ONCE(preswap_suspended) &&
-	       !READ_ONCE(preswap_draining);
+	       !READ_ONCE(preswap_dead) && !atomic_read(&preswap_stopped);
+}
+
+/* Until as many resumes: several may shrink or suspend at the same time */
+static void preswap_stop(void)
+{
+	atomic_inc(&preswap_stopped);
+	smp_mb__after_atomic();	/* pairs with the one in __preswap_store() */
 }
 
 /**
@@ -478,19 +480,13 @@ static int preswap_shrink_pass(unsigned long target)
  */
 static int preswap_shrink_to(unsigned long target)
 {
-	int retries = 0;
+	int retries = 0, ret = 0;
 	unsigned long before;
-	int ret;
 
 	if (!preswap_enabled())
 		return 0;
 
-	ret = mutex_lock_interruptible(&preswap_shrink_lock);
-	if (ret)
-		return ret;
-	WRITE_ONCE(preswap_draining, true);
-	smp_mb();	/* pairs with the one in __preswap_store() */
-
+	preswap_stop();
 	while ((before = preswap_pages()) > target) {
 		ret = preswap_shrink_pass(target);
 		if (ret == -EINTR || preswap_pages() <= target)
@@ -507,8 +503,7 @@ static int preswap_shrink_to(unsigned long target)
 	if (ret != -EINTR && preswap_pages() <= target)
 		ret = 0;
 
-	WRITE_ONCE(preswap_draining, false);
-	mutex_unlock(&preswap_shrink_lock);
+	preswap_resume();
 	return ret;
 }
 
@@ -519,17 +514,17 @@ static int preswap_shrink_to(unsigned long target)
  *
  * Context: process, may sleep.
  * Return: 0, and then preswap_resume() must follow; or an errno when pages
- * could not be brought back, and then it may.
+ * could not be brought back, and then it must not.
  */
 int preswap_suspend(void)
 {
 	int ret;
 
 	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend);
-	WRITE_ONCE(preswap_suspended, true);
+	preswap_stop();
 	ret = preswap_shrink_to(0);
 	if (ret) {
-		WRITE_ONCE(preswap_suspended, false);
+		preswap_resume();
 		pr_err("suspend refused: %lu pages could not be brought back (%d)\n",
 		       preswap_pages(), ret);
 	}
@@ -537,14 +532,14 @@ int preswap_suspend(void)
 }
 
 /**
- * preswap_resume() - put again
+ * preswap_resume() - put again, when all who have stopped that have resumed
  *
  * Context: any.
  */
 void preswap_resume(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(preswap_resume);
-	WRITE_ONCE(preswap_suspended, false);
+	atomic_dec(&preswap_stopped);
 }
 
 /**

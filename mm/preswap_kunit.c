@@ -535,6 +535,23 @@ static void preswap_shrink_is_bounded(struct kunit *test)
 	preswap_expect_pages(test, 2);
 }
 
+static void preswap_resumes_when_the_last_one_does(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, preswap_suspend());
+	KUNIT_EXPECT_EQ(test, 0, preswap_suspend());
+	/* Who shrinks meanwhile resumes only himself */
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "0"));
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
+	preswap_resume();
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+	preswap_resume();
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
+	KUNIT_EXPECT_EQ(test, -EBUSY, preswap_suspend());
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 6), 0, 1));
+	preswap_expect_pages(test, 2);
+}
+
 /* There is no way back from this: it has to be the last test */
 static void preswap_failed_flush_ends_all_puts(struct kunit *test)
 {
@@ -578,6 +595,7 @@ static struct kunit_case preswap_cases[] = {
 	KUNIT_CASE(preswap_swapoff_flushes_every_object),
 	KUNIT_CASE(preswap_shrink_refuses_bad_input),
 	KUNIT_CASE(preswap_shrink_is_bounded),
+	KUNIT_CASE(preswap_resumes_when_the_last_one_does),
 	KUNIT_CASE(preswap_failed_flush_ends_all_puts),
 	{}
 };
