@@ -73,6 +73,7 @@
 #include <kunit/visibility.h>
 #include <linux/highmem.h>
 #include <linux/init.h>
+#include <linux/jiffies.h>
 #include <linux/kobject.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
@@ -389,6 +390,27 @@ void preswap_swapoff(struct swap_info_struct *si)
 	si->preswap_map = NULL;
 }
 
+/* The first slot of a device from @offset on that is in tmem, or 0 */
+VISIBLE_IF_KUNIT unsigned long preswap_next(unsigned int type,
+					    unsigned long offset)
+{
+	struct swap_info_struct *si;
+	unsigned long max;
+
+	KUNIT_STATIC_STUB_REDIRECT(preswap_next, type, offset);
+	if (!swp_swap_info(swp_entry(type, 0)))
+		return 0;
+	/* Slot 1 always is; pins the map while we look at it */
+	si = get_swap_device(swp_entry(type, 1));
+	if (!si)
+		return 0;
+	max = si->max;
+	offset = si->preswap_map ? find_next_bit(si->preswap_map, max, offset) :
+				   max;
+	put_swap_device(si);
+	return offset < max ? offset : 0;
+}
+
 /*
  * Bring the page of one slot back.  Who else is there?  Another reader of
  * the slot: we wait for his folio lock and take it from there.  Somebody who
@@ -397,7 +419,7 @@ void preswap_swapoff(struct swap_info_struct *si)
  *
  * Returns 0 when the bit is clear, or -errno.
  */
-static int preswap_pull(swp_entry_t entry)
+VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry)
 {
 	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
 			  __GFP_NOWARN;
@@ -405,6 +427,7 @@ static int preswap_pull(swp_entry_t entry)
 	bool alloced;
 	int nr, ret = -EAGAIN;
 
+	KUNIT_STATIC_STUB_REDIRECT(preswap_pull, entry);
 	folio = __read_swap_cache_async(entry, gfp, get_task_policy(current),
 					NO_INTERLEAVE_INDEX, &alloced, true);
 	if (!folio)
@@ -437,34 +460,23 @@ out:
 /*
  * One pass over all slots of all devices.  Each slot is tried once, so that
  * slots that cannot be brought back do not stop the others.  Returns the last
- * error; -EINTR at once.
+ * error; -EINTR and -ETIME at once.
  */
-static int preswap_shrink_pass(unsigned long target)
+static int preswap_shrink_pass(unsigned long target, unsigned long deadline)
 {
-	struct swap_info_struct *si;
-	unsigned long offset, max;
+	unsigned long offset;
 	unsigned int type;
 	int ret, err = 0;
 
 	for (type = 0; type < MAX_SWAPFILES; type++) {
-		if (!swp_swap_info(swp_entry(type, 0)))
-			break;
 		for (offset = 1; preswap_pages() > target; offset++) {
 			if (signal_pending(current))
 				return -EINTR;
+			if (time_after(jiffies, deadline))
+				return -ETIME;
 			cond_resched();
-			/* Slot 1 always is; pins the map while we look at it */
-			si = get_swap_device(swp_entry(type, 1));
-			if (!si)
-				break;
-			max = si->max;
-			if (si->preswap_map)
-				offset = find_next_bit(si->preswap_map, max,
-						       offset);
-			else
-				offset = max;
-			put_swap_device(si);
-			if (offset >= max)
+			offset = preswap_next(type, offset);
+			if (!offset)
 				break;
 			ret = preswap_pull(swp_entry(type, offset));
 			if (ret)
@@ -475,11 +487,12 @@ static int preswap_shrink_pass(unsigned long target)
 }
 
 /*
- * Shrink to @target pages.  Bounded: gives up after a number of passes that
- * did not bring back a single page.
+ * Shrink to @target pages.  Bounded: gives up after @timeout, or a number of
+ * passes that did not bring back a single page.
  */
-static int preswap_shrink_to(unsigned long target)
+static int preswap_shrink_to(unsigned long target, unsigned long timeout)
 {
+	unsigned long deadline = jiffies + timeout;
 	int retries = 0, ret = 0;
 	unsigned long before;
 
@@ -488,8 +501,8 @@ static int preswap_shrink_to(unsigned long target)
 
 	preswap_stop();
 	while ((before = preswap_pages()) > target) {
-		ret = preswap_shrink_pass(target);
-		if (ret == -EINTR || preswap_pages() <= target)
+		ret = preswap_shrink_pass(target, deadline);
+		if (ret == -EINTR || ret == -ETIME || preswap_pages() <= target)
 			break;
 		if (preswap_pages() < before) {
 			retries = 0;
@@ -509,20 +522,22 @@ static int preswap_shrink_to(unsigned long target)
 
 /**
  * preswap_suspend() - bring all pages back, and put no more
+ * @timeout: give up after so many jiffies; MAX_JIFFY_OFFSET: as long as it takes
  *
- * For a backend that will not have its pages afterwards.
+ * For a backend that will not have its pages afterwards.  The time is looked at
+ * between pages.
  *
  * Context: process, may sleep.
  * Return: 0, and then preswap_resume() must follow; or an errno when pages
  * could not be brought back, and then it must not.
  */
-int preswap_suspend(void)
+int preswap_suspend(unsigned long timeout)
 {
 	int ret;
 
-	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend);
+	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend, timeout);
 	preswap_stop();
-	ret = preswap_shrink_to(0);
+	ret = preswap_shrink_to(0, timeout);
 	if (ret) {
 		preswap_resume();
 		pr_err("suspend refused: %lu pages could not be brought back (%d)\n",
@@ -602,7 +617,7 @@ static ssize_t preswap_shrink_store(struct kobject *kobj,
 
 	ret = kstrtoul(buf, 0, &target);
 	if (!ret)
-		ret = preswap_shrink_to(target);
+		ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET);
 	return ret ?: (ssize_t)count;
 }
 

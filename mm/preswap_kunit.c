@@ -10,6 +10,8 @@
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 #include <linux/bitmap.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/preswap.h>
@@ -537,8 +539,8 @@ static void preswap_shrink_is_bounded(struct kunit *test)
 
 static void preswap_resumes_when_the_last_one_does(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, 0, preswap_suspend());
-	KUNIT_EXPECT_EQ(test, 0, preswap_suspend());
+	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(HZ));
+	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(HZ));
 	/* Who shrinks meanwhile resumes only himself */
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "0"));
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
@@ -547,9 +549,52 @@ static void preswap_resumes_when_the_last_one_does(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 	preswap_resume();
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
-	KUNIT_EXPECT_EQ(test, -EBUSY, preswap_suspend());
+	KUNIT_EXPECT_EQ(test, -EBUSY, preswap_suspend(HZ));
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 6), 0, 1));
 	preswap_expect_pages(test, 2);
+}
+
+static unsigned long preswap_test_next(unsigned int type, unsigned long offset)
+{
+	struct swap_info_struct *si = preswap_test_si(swp_entry(type, 0));
+
+	if (!si)
+		return 0;
+	offset = find_next_bit(si->preswap_map, si->max, offset);
+	return offset < si->max ? offset : 0;
+}
+
+static int preswap_test_slow_pull(swp_entry_t entry)
+{
+	msleep(20);
+	preswap_invalidate(entry, 1);
+	return 0;
+}
+
+/* Whoever waits for the suspend has given up long before */
+static void preswap_suspend_has_a_time_limit(struct kunit *test)
+{
+	unsigned long start = jiffies;
+	int i, left;
+
+	kunit_activate_static_stub(test, preswap_next, preswap_test_next);
+	kunit_activate_static_stub(test, preswap_pull, preswap_test_slow_pull);
+	for (i = 1; i <= 20; i++)
+		KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, i), 0,
+						       i));
+	KUNIT_EXPECT_EQ(test, -ETIME, preswap_suspend(HZ / 10));
+	KUNIT_EXPECT_LT(test, jiffies - start, HZ / 2);
+
+	/* It goes on as if nothing had happened */
+	left = preswap_pages();
+	KUNIT_EXPECT_GT(test, left, 10);
+	KUNIT_EXPECT_LT(test, left, 20);
+	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 20), 0, 20));
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(1, 5), 0, 1));
+	preswap_expect_pages(test, left + 1);
+	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(MAX_JIFFY_OFFSET));
+	preswap_expect_pages(test, 0);
+	preswap_resume();
 }
 
 /* There is no way back from this: it has to be the last test */
@@ -596,6 +641,7 @@ static struct kunit_case preswap_cases[] = {
 	KUNIT_CASE(preswap_shrink_refuses_bad_input),
 	KUNIT_CASE(preswap_shrink_is_bounded),
 	KUNIT_CASE(preswap_resumes_when_the_last_one_does),
+	KUNIT_CASE(preswap_suspend_has_a_time_limit),
 	KUNIT_CASE(preswap_failed_flush_ends_all_puts),
 	{}
 };

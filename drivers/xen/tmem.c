@@ -45,6 +45,7 @@
 #include <kunit/static_stub.h>
 #include <linux/cc_platform.h>
 #include <linux/init.h>
+#include <linux/jiffies.h>
 #include <linux/kexec.h>
 #include <linux/kmsan-checks.h>
 #include <linux/mm.h>
@@ -326,6 +327,13 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 	return NOTIFY_OK;
 }
 
+/*
+ * libxl gives a domain 60 s to suspend.  Freezing user space may take 20 s of
+ * them, kernel threads as many, and devices some: so long for preswap, and then
+ * it is better to refuse than to come too late.
+ */
+#define XEN_TMEM_DRAIN_TIMEOUT	(15 * HZ)
+
 /* Only do_suspend() comes here, which xenwatch runs */
 static bool xen_tmem_drained;
 
@@ -343,7 +351,7 @@ int xen_tmem_suspend(void)
 
 	if (xa_empty(&xen_tmem_pools))
 		return 0;
-	ret = preswap_suspend();
+	ret = preswap_suspend(XEN_TMEM_DRAIN_TIMEOUT);
 	xen_tmem_drained = !ret;
 	return ret;
 }
@@ -365,7 +373,8 @@ static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 {
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
-		return notifier_from_errno(preswap_suspend());
+		/* Whoever asked for it can interrupt it */
+		return notifier_from_errno(preswap_suspend(MAX_JIFFY_OFFSET));
 	case PM_POST_HIBERNATION:
 		preswap_resume();
 		break;

@@ -14,6 +14,7 @@ struct xen_tmem_test {
 	int destroyed;
 	int drains, resumes;
 	int drain_ret;
+	unsigned long drain_timeout;
 };
 
 static struct xen_tmem_test *xen_tmem_test(void)
@@ -36,11 +37,12 @@ static int fake_hypercall(struct tmem_op *op)
 	}
 }
 
-static int fake_preswap_suspend(void)
+static int fake_preswap_suspend(unsigned long timeout)
 {
 	struct xen_tmem_test *t = xen_tmem_test();
 
 	t->drains++;
+	t->drain_timeout = timeout;
 	return t->drain_ret;
 }
 
@@ -88,6 +90,7 @@ static void suspend_drains_this_backend_only(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, xen_tmem_new_pool(TMEM_POOL_PERSISTENT));
 	KUNIT_EXPECT_EQ(test, 0, xen_tmem_suspend());
 	KUNIT_EXPECT_EQ(test, 1, t->drains);
+	KUNIT_EXPECT_LT(test, t->drain_timeout, 20 * HZ);
 	KUNIT_EXPECT_EQ(test, 0, t->resumes);
 	xen_tmem_suspend_end();
 	KUNIT_EXPECT_EQ(test, 1, t->resumes);

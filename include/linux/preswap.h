@@ -24,11 +24,13 @@ void preswap_backend_ready(void);
 unsigned long preswap_pages(void);
 int preswap_swapon(struct swap_info_struct *si);
 void preswap_swapoff(struct swap_info_struct *si);
-int preswap_suspend(void);
+int preswap_suspend(unsigned long timeout);
 void preswap_resume(void);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct swap_info_struct *preswap_si(swp_entry_t entry);
 void preswap_drop_zswap(swp_entry_t entry);
+unsigned long preswap_next(unsigned int type, unsigned long offset);
+int preswap_pull(swp_entry_t entry);
 #endif
 #else
 #define preswap_enabled()	false
@@ -36,7 +38,7 @@ void preswap_drop_zswap(swp_entry_t entry);
 static inline void preswap_backend_ready(void) { }
 static inline int preswap_swapon(struct swap_info_struct *si) { return 0; }
 static inline void preswap_swapoff(struct swap_info_struct *si) { }
-static inline int preswap_suspend(void) { return 0; }
+static inline int preswap_suspend(unsigned long timeout) { return 0; }
 static inline void preswap_resume(void) { }
 #endif
 
