@@ -65,6 +65,28 @@
  *
  * A backend whose pages will not be there after a suspend does the same down to
  * zero, before anything is frozen: the bits would be, as part of this memory.
+ * Who can be where, then?
+ *
+ * - A user's task in reclaim ends its store before it freezes.  A kernel thread
+ *   that does not freeze can be anywhere in it, and find itself after the
+ *   resume: between the put and the bit, with another pool.  So a store notes
+ *   how often puts were stopped.  When that has changed it takes back what it
+ *   did, still with the folio locked: nobody relies on the bits yet.
+ * - A load, and preswap_shrink, hold the lock of a folio whose slot has a bit
+ *   set: preswap_suspend() waits for them.
+ * - Who frees a slot has cleared the bit and may flush in the new pool.  Nobody
+ *   puts there: the slot is not free before.
+ *
+ *	store				stop
+ *	note stops			raise stopped
+ *	smp_rmb()			smp_mb()
+ *	look at stopped			raise stops
+ *	put, set bits			smp_mb()
+ *	smp_mb()			look for bits, bring pages back
+ *	look at stopped and stops
+ *
+ * Either the store sees that it was stopped, or who stopped it sees the bits,
+ * and waits for the folio.
  */
 
 #define pr_fmt(fmt) "preswap: " fmt
@@ -104,6 +126,7 @@ static bool preswap_allowed __ro_after_init = true;	/* no `nopreswap` */
 static bool preswap_puts = true;			/* sysfs: new puts */
 static bool preswap_dead;		/* a flush failed: no new puts */
 static atomic_t preswap_stopped;	/* by so many: no new puts */
+static atomic_t preswap_stops;		/* and so often until now */
 static int preswap_pool = -1;		/* set when all hooks are alive */
 static atomic_long_t preswap_nr;	/* number of bits set */
 
@@ -247,7 +270,9 @@ static bool preswap_may_put(void)
 static void preswap_stop(void)
 {
 	atomic_inc(&preswap_stopped);
-	smp_mb__after_atomic();	/* pairs with the one in __preswap_store() */
+	smp_mb__after_atomic();	/* before it is counted */
+	atomic_inc(&preswap_stops);
+	smp_mb__after_atomic();	/* pairs with the last in __preswap_store() */
 }
 
 /**
@@ -265,6 +290,7 @@ bool __preswap_store(struct folio *folio)
 {
 	unsigned long *map = preswap_si(folio->swap)->preswap_map;
 	int nr = folio_nr_pages(folio);
+	int stops = atomic_read(&preswap_stops);
 	swp_entry_t entry;
 	struct tmem_oid oid;
 	int i;
@@ -274,6 +300,7 @@ bool __preswap_store(struct folio *folio)
 
 	if (!map)
 		return false;
+	smp_rmb();	/* pairs with the first one in preswap_stop() */
 	if (!preswap_may_put())
 		goto refused;
 
@@ -291,12 +318,8 @@ bool __preswap_store(struct folio *folio)
 		count_vm_event(PRESWAP_PUT);
 		cond_resched();
 	}
-	/*
-	 * Either this sees that puts have been stopped meanwhile, or who
-	 * stopped them sees the bits, see preswap_shrink_to().
-	 */
-	smp_mb();
-	if (!preswap_may_put())
+	smp_mb();	/* see "Getting pages back" above */
+	if (!preswap_may_put() || atomic_read(&preswap_stops) != stops)
 		goto refused;
 	return true;
 

@@ -402,6 +402,28 @@ static void preswap_store_notices_that_puts_have_stopped(struct kunit *test)
 	preswap_expect_pages(test, 0);
 }
 
+/* After the resume another pool has the id, with nothing in it */
+static void preswap_suspend_elsewhere(void)
+{
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), 0, preswap_suspend(HZ));
+	fake_lose_pages();
+	preswap_resume();
+}
+
+static void preswap_store_notices_a_suspend_in_between(struct kunit *test)
+{
+	swp_entry_t entry = swp_entry(0, 4);
+
+	fake_during_put = preswap_suspend_elsewhere;
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, entry, 0, 1));
+	preswap_expect_pages(test, 0);
+	KUNIT_EXPECT_FALSE(test, preswap_loads(test, entry, 0, 1));
+
+	fake_during_put = NULL;
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, entry, 0, 2));
+	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 2));
+}
+
 static void preswap_pages_is_the_number_of_bits(struct kunit *test)
 {
 	char *buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
@@ -633,6 +655,7 @@ static struct kunit_case preswap_cases[] = {
 	KUNIT_CASE(preswap_readahead_needs_an_enabled_device),
 	KUNIT_CASE(preswap_sysfs_gates_puts_only),
 	KUNIT_CASE(preswap_store_notices_that_puts_have_stopped),
+	KUNIT_CASE(preswap_store_notices_a_suspend_in_between),
 	KUNIT_CASE(preswap_pages_is_the_number_of_bits),
 	KUNIT_CASE(preswap_handle_splits_at_16_mib),
 	KUNIT_CASE(preswap_handle_beyond_32_bits),

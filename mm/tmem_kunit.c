@@ -224,6 +224,15 @@ int fake_register(struct kunit_suite *suite)
 	return ret;
 }
 
+/* What a new pool has of an old one's pages */
+void fake_lose_pages(void)
+{
+	struct fake_page *p;
+
+	for (p = fake_store; p < fake_store + FAKE_PAGES; p++)
+		p->used = false;
+}
+
 /**
  * fake_reset() - forget pages, calls and what should fail; count events anew
  *
@@ -231,10 +240,7 @@ int fake_register(struct kunit_suite *suite)
  */
 void fake_reset(void)
 {
-	struct fake_page *p;
-
-	for (p = fake_store; p < fake_store + FAKE_PAGES; p++)
-		p->used = false;
+	fake_lose_pages();
 	fake_during_put = NULL;
 	memset(fake_failing, 0, sizeof(fake_failing));
 	fake_forget_calls();

@@ -40,6 +40,7 @@ struct fake_call {
 
 int fake_register(struct kunit_suite *suite);
 void fake_reset(void);
+void fake_lose_pages(void);
 void fake_forget_calls(void);
 extern void (*fake_during_put)(void);
 void fake_fail(enum fake_op op, unsigned int nth, int err);
