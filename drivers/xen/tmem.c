@@ -138,6 +138,7 @@ static int xen_tmem_errno(int ret)
 	}
 }
 
+/* What the hypervisor says; of a pool that is not there without asking it */
 static int xen_tmem_op(u32 cmd, int pool, const struct tmem_oid *oid,
 		       u32 index, struct page *page)
 {
@@ -153,7 +154,7 @@ static int xen_tmem_op(u32 cmd, int pool, const struct tmem_oid *oid,
 	rcu_read_lock();
 	op.pool_id = xen_tmem_id(xa_load(&xen_tmem_pools, pool));
 	if (op.pool_id != XEN_TMEM_NO_POOL)
-		ret = xen_tmem_errno(HYPERVISOR_tmem_op(&op));
+		ret = HYPERVISOR_tmem_op(&op);
 	rcu_read_unlock();
 	return ret;
 }
@@ -164,13 +165,15 @@ static int xen_tmem_flush(u32 cmd, int pool, const struct tmem_oid *oid,
 	int ret = xen_tmem_op(cmd, pool, oid, index, NULL);
 
 	switch (ret) {
-	case -ENOENT:	/* there was nothing */
-	case -EBUSY:	/* frozen, but flushed */
-	case -ENODEV:	/* there is no pool any more */
-	case -ENOSYS:	/* this host has no tmem at all */
+	case 1:
+	case 0:			/* there was nothing, ... */
+	case -XEN_TMEM_EEMPTY:	/* ... nor is anything else */
+	case -XEN_TMEM_EFROZEN:	/* flushed all the same */
+	case -ENODEV:		/* there is no such pool */
+	case -ENOSYS:		/* this host has no tmem at all */
 		return 0;
-	default:
-		return ret;
+	default:		/* whatever it means, it is not one of these */
+		return xen_tmem_errno(ret);
 	}
 }
 
@@ -241,11 +244,12 @@ static int xen_tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 {
 	int ret = xen_tmem_op(TMEM_PUT_PAGE, pool, oid, index, page);
 
-	if (!ret)
+	if (ret == 1)
 		return 0;
 	/* See above */
 	if (xen_tmem_flush(TMEM_FLUSH_PAGE, pool, oid, index))
 		return -EIO;
+	ret = xen_tmem_errno(ret);
 	/* 0 means refused, not that something was not found */
 	return ret == -ENOENT || ret == -EIO ? -ENOMEM : ret;
 }
@@ -253,7 +257,8 @@ static int xen_tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 static int xen_tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
 			     struct page *page)
 {
-	int ret = xen_tmem_op(TMEM_GET_PAGE, pool, oid, index, page);
+	int ret = xen_tmem_errno(xen_tmem_op(TMEM_GET_PAGE, pool, oid, index,
+					     page));
 
 	if (!ret)
 		kmsan_unpoison_memory(page_address(page), PAGE_SIZE);

@@ -12,6 +12,9 @@
 struct xen_tmem_test {
 	int pools;		/* made so far; the ids are 0, 1, 2, ... */
 	int destroyed;
+	int ret;		/* of put, get and flush of an object, ... */
+	int flush_ret;		/* ... and flush of a page */
+	int ops;		/* of these */
 	int drains, resumes;
 	int drain_ret;
 	unsigned long drain_timeout;
@@ -33,7 +36,8 @@ static int fake_hypercall(struct tmem_op *op)
 		t->destroyed++;
 		return 1;
 	default:
-		return -ENOSYS;
+		t->ops++;
+		return op->cmd == TMEM_FLUSH_PAGE ? t->flush_ret : t->ret;
 	}
 }
 
@@ -109,9 +113,64 @@ static void refused_suspend_resumes_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, t->resumes);
 }
 
+static const struct flush_answer {
+	int raw;
+	int ret;
+} flush_answers[] = {
+	/* The page cannot be got any more */
+	{ 1, 0 }, { 0, 0 }, { -XEN_TMEM_EEMPTY, 0 }, { -XEN_TMEM_EFROZEN, 0 },
+	{ -ENODEV, 0 }, { -ENOSYS, 0 },
+	/* It may be */
+	{ -ENOENT, -ENOENT }, { -EBUSY, -EBUSY }, { -ENOMEM, -ENOMEM },
+	{ -EPERM, -EPERM }, { -EFAULT, -EFAULT }, { -EIO, -EIO },
+	{ 2, -EIO }, { INT_MAX, -EIO }, { INT_MIN, -EIO }, { -4096, -EIO },
+};
+
+/* A flush has succeeded only if the hypervisor has said so, not a like value */
+static void flush_believes_exact_answers_only(struct kunit *test)
+{
+	const struct tmem_oid oid = { };
+	struct xen_tmem_test *t = xen_tmem_test();
+	const struct flush_answer *a = flush_answers;
+	int put, pool = xen_tmem_new_pool(0);
+
+	for (; a < flush_answers + ARRAY_SIZE(flush_answers); a++) {
+		t->ret = a->raw;
+		t->flush_ret = a->raw;
+		KUNIT_EXPECT_EQ_MSG(test, a->ret,
+				    xen_tmem_flush_page(pool, &oid, 7), "%d",
+				    a->raw);
+		KUNIT_EXPECT_EQ_MSG(test, a->ret,
+				    xen_tmem_flush_object(pool, &oid), "%d",
+				    a->raw);
+		/* A refused put is a flush; that it failed is always -EIO */
+		t->ret = -ENOMEM;
+		put = xen_tmem_put_page(pool, &oid, 7, ZERO_PAGE(0));
+		KUNIT_EXPECT_EQ_MSG(test, a->ret ? -EIO : -ENOMEM, put, "%d",
+				    a->raw);
+	}
+}
+
+/* A pool that is not there is not asked for */
+static void no_pool_has_no_pages(struct kunit *test)
+{
+	const struct tmem_oid oid = { };
+	struct xen_tmem_test *t = xen_tmem_test();
+
+	t->ret = -EIO;
+	t->flush_ret = -EIO;
+	KUNIT_EXPECT_EQ(test, 0, xen_tmem_flush_page(3, &oid, 7));
+	KUNIT_EXPECT_EQ(test, 0, xen_tmem_flush_object(3, &oid));
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			xen_tmem_put_page(3, &oid, 7, ZERO_PAGE(0)));
+	KUNIT_EXPECT_EQ(test, 0, t->ops);
+}
+
 static struct kunit_case xen_tmem_cases[] = {
 	KUNIT_CASE(suspend_drains_this_backend_only),
 	KUNIT_CASE(refused_suspend_resumes_nothing),
+	KUNIT_CASE(flush_believes_exact_answers_only),
+	KUNIT_CASE(no_pool_has_no_pages),
 	{}
 };
 
