@@ -22,8 +22,7 @@
  *	Save, restore, migration
  *
  * The pools stay behind with the old domain.  preswap has brought its pages back
- * before (preswap_suspend()), what precache loses is only a cache.  Hibernation
- * loses them, too: after power-off there is no domain that has them.  When the
+ * before (preswap_suspend()), what precache loses is only a cache.  When the
  * domain is resumed with another one's hypervisor state, make new pools; the
  * clients never learn that their pools have got other ids.
  *
@@ -32,6 +31,14 @@
  * order: all ids become invalid, nobody uses an old one any more (RCU), then
  * there are new pools.  A suspend that was cancelled finds its pools still
  * there, and changes nothing.
+ *
+ *
+ *	Hibernation
+ *
+ * After power-off no domain has the pools.  And the kernel that reads the image
+ * may make pools of its own, with our ids: they cannot be told from ours.  So
+ * both kernels destroy their pools beforehand.  There are none in the image,
+ * only file systems that wait for theirs.
  *
  *
  *	kexec
@@ -71,6 +78,7 @@
  */
 static DEFINE_XARRAY_ALLOC(xen_tmem_pools);
 static DEFINE_MUTEX(xen_tmem_lock);
+static bool xen_tmem_hibernating;	/* under the mutex: make no pool */
 
 #define XEN_TMEM_NO_POOL	(-1)
 
@@ -187,7 +195,8 @@ static void xen_tmem_renew(struct work_struct *work)
 	mutex_lock(&xen_tmem_lock);
 	synchronize_rcu();	/* nobody uses an old id any more */
 	xa_for_each(&xen_tmem_pools, pool, entry) {
-		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL)
+		if (xen_tmem_id(entry) != XEN_TMEM_NO_POOL ||
+		    xen_tmem_hibernating)
 			continue;
 		id = xen_tmem_create(xen_tmem_flags(entry));
 		if (id < 0)
@@ -210,18 +219,18 @@ static int xen_tmem_new_pool(u32 flags)
 	/* The new id may be one that was ours on another host */
 	flush_work(&xen_tmem_renew_work);
 	mutex_lock(&xen_tmem_lock);
-	id = xen_tmem_create(flags);
-	if (id < 0) {
+	id = xen_tmem_hibernating ? XEN_TMEM_NO_POOL : xen_tmem_create(flags);
+	if (id < 0 && !xen_tmem_hibernating) {
 		/* Also what Xen says of a pool too many */
 		ret = id == -EPERM ? -ENOSPC : xen_tmem_errno(id);
 		goto out;
 	}
 	ret = xa_alloc(&xen_tmem_pools, &pool, xen_tmem_entry(id, flags),
 		       XA_LIMIT(0, INT_MAX), GFP_KERNEL);
-	if (ret)
-		xen_tmem_destroy(id);
-	else
+	if (!ret)
 		ret = pool;
+	else if (id != XEN_TMEM_NO_POOL)
+		xen_tmem_destroy(id);
 out:
 	mutex_unlock(&xen_tmem_lock);
 	return ret;
@@ -373,14 +382,52 @@ void xen_tmem_suspend_end(void)
 	xen_tmem_drained = false;
 }
 
+static void xen_tmem_hibernate(void)
+{
+	unsigned long pool;
+	void *entry;
+	int id;
+
+	mutex_lock(&xen_tmem_lock);
+	xen_tmem_hibernating = true;
+	xa_for_each(&xen_tmem_pools, pool, entry) {
+		id = xen_tmem_id(entry);
+		if (id == XEN_TMEM_NO_POOL)
+			continue;
+		xa_store(&xen_tmem_pools, pool,
+			 xen_tmem_entry(XEN_TMEM_NO_POOL,
+					xen_tmem_flags(entry)), GFP_KERNEL);
+		synchronize_rcu();	/* nobody uses the id any more */
+		xen_tmem_destroy(id);
+	}
+	mutex_unlock(&xen_tmem_lock);
+}
+
+static void xen_tmem_hibernate_end(void)
+{
+	mutex_lock(&xen_tmem_lock);
+	xen_tmem_hibernating = false;
+	mutex_unlock(&xen_tmem_lock);
+	xen_tmem_renew(NULL);
+}
+
 static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 			      void *unused)
 {
+	int ret;
+
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
 		/* Whoever asked for it can interrupt it */
-		return notifier_from_errno(preswap_suspend(MAX_JIFFY_OFFSET));
+		ret = preswap_suspend(MAX_JIFFY_OFFSET);
+		if (ret)
+			return notifier_from_errno(ret);
+		xen_tmem_hibernate();
+		break;
 	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
+		xen_tmem_hibernate_end();
 		preswap_resume();
 		break;
 	}

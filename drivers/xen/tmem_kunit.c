@@ -166,11 +166,54 @@ static void no_pool_has_no_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, t->ops);
 }
 
+static int fake_id(int pool)
+{
+	return xen_tmem_id(xa_load(&xen_tmem_pools, pool));
+}
+
+/*
+ * The image must have no id of a pool: after the resume it would be that of the
+ * kernel which read the image.
+ */
+static void image_has_no_pools(struct kunit *test)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+	int swap = xen_tmem_new_pool(TMEM_POOL_PERSISTENT);
+	int fs = xen_tmem_new_pool(0), later, ret;
+
+	KUNIT_EXPECT_EQ(test, 1, fake_id(fs));
+	t->drain_ret = -EBUSY;
+	ret = xen_tmem_pm_notify(NULL, PM_HIBERNATION_PREPARE, NULL);
+	KUNIT_EXPECT_EQ(test, -EBUSY, notifier_to_errno(ret));
+	KUNIT_EXPECT_EQ(test, 1, fake_id(fs));
+
+	t->drain_ret = 0;
+	xen_tmem_pm_notify(NULL, PM_HIBERNATION_PREPARE, NULL);
+	KUNIT_EXPECT_EQ(test, 2, t->destroyed);
+	/* Nor do those come to life who are not frozen yet */
+	later = xen_tmem_new_pool(0);
+	KUNIT_ASSERT_GE(test, later, 0);
+	xen_tmem_renew(NULL);
+	KUNIT_EXPECT_EQ(test, 2, t->pools);
+	KUNIT_EXPECT_EQ(test, XEN_TMEM_NO_POOL, fake_id(swap));
+	KUNIT_EXPECT_EQ(test, XEN_TMEM_NO_POOL, fake_id(fs));
+	KUNIT_EXPECT_EQ(test, XEN_TMEM_NO_POOL, fake_id(later));
+	KUNIT_EXPECT_EQ(test, 0, t->resumes);
+
+	xen_tmem_pm_notify(NULL, PM_POST_HIBERNATION, NULL);
+	KUNIT_EXPECT_EQ(test, 5, t->pools);
+	KUNIT_EXPECT_NE(test, XEN_TMEM_NO_POOL, fake_id(swap));
+	KUNIT_EXPECT_NE(test, XEN_TMEM_NO_POOL, fake_id(fs));
+	KUNIT_EXPECT_NE(test, XEN_TMEM_NO_POOL, fake_id(later));
+	KUNIT_EXPECT_EQ(test, 1, t->resumes);
+}
+
 static struct kunit_case xen_tmem_cases[] = {
 	KUNIT_CASE(suspend_drains_this_backend_only),
 	KUNIT_CASE(refused_suspend_resumes_nothing),
 	KUNIT_CASE(flush_believes_exact_answers_only),
 	KUNIT_CASE(no_pool_has_no_pages),
+	KUNIT_CASE(image_has_no_pools),
 	{}
 };
 
