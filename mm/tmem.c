@@ -24,6 +24,7 @@
 #define pr_fmt(fmt) "tmem: " fmt
 
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/fault-inject.h>
 #include <linux/init.h>
@@ -35,6 +36,7 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/tmem.h>
+#include <linux/xarray.h>
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/tmem.h>
@@ -126,39 +128,106 @@ EXPORT_SYMBOL_GPL(tmem_register_ops);
 
 /* Fault injection: /sys/kernel/debug/fail_tmem, Documentation/vm/tmem.txt */
 
-enum tmem_fail_op {
-	TMEM_FAIL_PUT		= BIT(0),
-	TMEM_FAIL_GET		= BIT(1),
-	TMEM_FAIL_FLUSH_PAGE	= BIT(2),
-	TMEM_FAIL_FLUSH_OBJECT	= BIT(3),
+enum tmem_fault {
+	TMEM_FAIL_PUT,
+	TMEM_FAIL_PUT_DUP,
+	TMEM_FAIL_GET_EPHEMERAL,
+	TMEM_FAIL_GET_PERSISTENT,
+	TMEM_VANISH,
+	TMEM_FAIL_FLUSH_PAGE,
+	TMEM_FAIL_FLUSH_OBJECT,
+	TMEM_DELAY,
 };
 
 #ifdef CONFIG_FAIL_TMEM
-static DECLARE_FAULT_ATTR(tmem_fault);
-static u32 tmem_fail_ops = TMEM_FAIL_PUT | TMEM_FAIL_GET;
+static struct {
+	const char *name;
+	struct fault_attr attr;
+} tmem_faults[] = {
+	[TMEM_FAIL_PUT] = { "put", FAULT_ATTR_INITIALIZER },
+	[TMEM_FAIL_PUT_DUP] = { "put_dup", FAULT_ATTR_INITIALIZER },
+	[TMEM_FAIL_GET_EPHEMERAL] = { "get_ephemeral", FAULT_ATTR_INITIALIZER },
+	[TMEM_FAIL_GET_PERSISTENT] = { "get_persistent",
+				       FAULT_ATTR_INITIALIZER },
+	[TMEM_VANISH] = { "vanish", FAULT_ATTR_INITIALIZER },
+	[TMEM_FAIL_FLUSH_PAGE] = { "flush_page", FAULT_ATTR_INITIALIZER },
+	[TMEM_FAIL_FLUSH_OBJECT] = { "flush_object", FAULT_ATTR_INITIALIZER },
+	[TMEM_DELAY] = { "delay", FAULT_ATTR_INITIALIZER },
+};
 
-static bool tmem_should_fail(enum tmem_fail_op op)
+static u32 tmem_delay_us = 1000;
+static struct page *tmem_probe_page;	/* nobody looks at what is in it */
+
+static bool tmem_should(enum tmem_fault fault)
 {
-	return (tmem_fail_ops & op) && should_fail(&tmem_fault, 1);
+	return should_fail(&tmem_faults[fault].attr, 1);
+}
+
+/* Busy: a flush of a page may not sleep */
+static void tmem_delay(void)
+{
+	u32 us = READ_ONCE(tmem_delay_us);
+
+	if (!tmem_should(TMEM_DELAY))
+		return;
+	mdelay(us / 1000);
+	udelay(us % 1000);
+}
+
+/* Is it time for a put over an older copy to fail, and is this one? */
+static bool tmem_should_fail_dup(int pool, const struct tmem_oid *oid,
+				 u32 index)
+{
+	/*
+	 * Nobody but the backend knows, and the way to ask is a get.  If the
+	 * pool is ephemeral that takes the old copy away, as the put would.
+	 */
+	return READ_ONCE(tmem_faults[TMEM_FAIL_PUT_DUP].attr.probability) &&
+	       tmem_probe_page &&
+	       !tmem_ops->get_page(pool, oid, index, tmem_probe_page) &&
+	       tmem_should(TMEM_FAIL_PUT_DUP);
 }
 
 static int __init tmem_fail_init(void)
 {
-	struct dentry *dir;
+	struct dentry *dir = debugfs_create_dir("fail_tmem", NULL);
+	int i;
 
-	dir = fault_create_debugfs_attr("fail_tmem", NULL, &tmem_fault);
-	if (IS_ERR(dir))
-		return PTR_ERR(dir);
-	debugfs_create_x32("ops", 0600, dir, &tmem_fail_ops);
+	for (i = 0; i < ARRAY_SIZE(tmem_faults); i++)
+		fault_create_debugfs_attr(tmem_faults[i].name, dir,
+					  &tmem_faults[i].attr);
+	debugfs_create_u32("delay_us", 0600, dir, &tmem_delay_us);
+	tmem_probe_page = alloc_page(GFP_KERNEL);
 	return 0;
 }
 late_initcall(tmem_fail_init);
 #else
-static bool tmem_should_fail(enum tmem_fail_op op)
+static bool tmem_should(enum tmem_fault fault)
 {
 	return false;
 }
+
+static bool tmem_should_fail_dup(int pool, const struct tmem_oid *oid,
+				 u32 index)
+{
+	return false;
+}
+
+static void tmem_delay(void)
+{
+}
 #endif
+
+/* Pool -> its flags, for who injects faults */
+#define TMEM_DEBUG	IS_ENABLED(CONFIG_FAIL_TMEM)
+
+static DEFINE_XARRAY(tmem_pools);
+
+static bool tmem_persistent(int pool)
+{
+	return TMEM_DEBUG &&
+	       xa_to_value(xa_load(&tmem_pools, pool)) & TMEM_POOL_PERSISTENT;
+}
 
 /**
  * tmem_new_pool() - make a pool
@@ -172,6 +241,12 @@ int tmem_new_pool(u32 flags)
 	int ret = tmem_ops->new_pool(flags);
 
 	trace_tmem_new_pool(flags, ret);
+	if (TMEM_DEBUG && ret >= 0 &&
+	    xa_err(xa_store(&tmem_pools, ret, xa_mk_value(flags),
+			    GFP_KERNEL))) {
+		tmem_destroy_pool(ret);
+		return -ENOMEM;
+	}
 	return ret;
 }
 
@@ -183,8 +258,10 @@ int tmem_new_pool(u32 flags)
  */
 void tmem_destroy_pool(int pool)
 {
-	int ret = tmem_ops->destroy_pool(pool);
+	int ret;
 
+	xa_erase(&tmem_pools, pool);	/* before the id can come again */
+	ret = tmem_ops->destroy_pool(pool);
 	trace_tmem_destroy_pool(pool, ret);
 	if (ret)
 		pr_err("pool %d could not be destroyed: %d\n", pool, ret);
@@ -206,7 +283,9 @@ int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 {
 	int ret;
 
-	if (tmem_should_fail(TMEM_FAIL_PUT))
+	tmem_delay();
+	if (tmem_should(TMEM_FAIL_PUT) ||
+	    tmem_should_fail_dup(pool, oid, index))
 		ret = tmem_ops->flush_page(pool, oid, index) ? -EIO : -ENOMEM;
 	else
 		ret = tmem_ops->put_page(pool, oid, index, page);
@@ -227,11 +306,19 @@ int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 int tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
 		  struct page *page)
 {
-	int ret;
+	int ret = 0;
 
-	if (tmem_should_fail(TMEM_FAIL_GET))
-		ret = -EIO;
-	else
+	tmem_delay();
+	if (tmem_persistent(pool)) {
+		if (tmem_should(TMEM_FAIL_GET_PERSISTENT))
+			ret = -EIO;
+	} else {
+		if (tmem_should(TMEM_VANISH))
+			tmem_ops->flush_page(pool, oid, index);
+		if (tmem_should(TMEM_FAIL_GET_EPHEMERAL))
+			ret = -ENOENT;
+	}
+	if (!ret)
 		ret = tmem_ops->get_page(pool, oid, index, page);
 	trace_tmem_get_page(pool, oid, index, ret);
 	return ret;
@@ -251,7 +338,8 @@ int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
 {
 	int ret;
 
-	if (tmem_should_fail(TMEM_FAIL_FLUSH_PAGE))
+	tmem_delay();
+	if (tmem_should(TMEM_FAIL_FLUSH_PAGE))
 		ret = -EIO;
 	else
 		ret = tmem_ops->flush_page(pool, oid, index);
@@ -271,7 +359,8 @@ int tmem_flush_object(int pool, const struct tmem_oid *oid)
 {
 	int ret;
 
-	if (tmem_should_fail(TMEM_FAIL_FLUSH_OBJECT))
+	tmem_delay();
+	if (tmem_should(TMEM_FAIL_FLUSH_OBJECT))
 		ret = -EIO;
 	else
 		ret = tmem_ops->flush_object(pool, oid);

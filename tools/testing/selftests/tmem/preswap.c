@@ -199,7 +199,7 @@ static void lost_page_is_an_error(void)
 	swap_on(swap_dev(0));
 	fill(p, LEN, OLD, 0);
 	swap_out(p, LEN);
-	inject(FAIL_GET, 100, -1);
+	inject(FAIL_GET_PERSISTENT, 100, -1);
 	pid = SYS(fork());
 	if (!pid)
 		exit(p[0] == 0);

@@ -284,16 +284,39 @@ bool kmsg_has(const char *text)
 
 /* Fault injection */
 
-#define FAIL		"/sys/kernel/debug/fail_tmem/"
-
-void inject(int ops, int percent, int times)
+/* A directory of the kernel's fault injection, below debug */
+void inject_into(const char *where, int percent, int times)
 {
-	set(FAIL "probability", "0");
-	set(FAIL "verbose", "0");
-	set(FAIL "interval", "1");
-	set(FAIL "times", "%d", times);
-	set(FAIL "ops", "0x%x", ops);
-	set(FAIL "probability", "%d", percent);
+	const struct {
+		const char *file;
+		int value;
+	} files[] = {
+		{ "probability", 0 }, { "verbose", 0 }, { "interval", 1 },
+		{ "times", times }, { "probability", percent },
+	};
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", where,
+			 files[i].file);
+		set(path, "%d", files[i].value);
+	}
+}
+
+void inject(int faults, int percent, int times)
+{
+	static const char *const names[] = {
+		"put", "put_dup", "get_ephemeral", "get_persistent", "vanish",
+		"flush_page", "flush_object", "delay",
+	};
+	char where[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(where, sizeof(where), "fail_tmem/%s", names[i]);
+		inject_into(where, faults & 1 << i ? percent : 0, times);
+	}
 }
 
 /* Cgroup */
@@ -799,8 +822,11 @@ static void clean(void)
 	/* Its processes are dead, but perhaps not all buried */
 	while (rmdir(cgroup) && errno == EBUSY)
 		sched_yield();
-	if (!access(FAIL "probability", W_OK))
-		set(FAIL "probability", "0");
+	if (!access("/sys/kernel/debug/fail_tmem", F_OK)) {
+		inject(0, 0, 0);
+		inject_into("failslab", 0, 0);
+		inject_into("fail_page_alloc", 0, 0);
+	}
 	try_set(SYSFS "precache", "1");
 	try_set(SYSFS "preswap", "1");
 	try_set(TRACE "events/enable", "0");

@@ -108,13 +108,18 @@ void kmsg_mark_boot(void);
 bool kmsg_has(const char *text);
 
 /*
- * Fault injection in tmem: this percentage of these operations fails.  A put
- * that fails has dropped an old copy, a flush that fails has done nothing.
+ * Fault injection in tmem: this percentage of these faults happens, and of the
+ * others none.  See Documentation/vm/tmem.txt for what they are.
  */
-#define FAIL_PUT	1
-#define FAIL_GET	2
-#define FAIL_FLUSH	(4 | 8)
-void inject(int ops, int percent, int times);
+#define FAIL_PUT		1
+#define FAIL_PUT_DUP		2
+#define FAIL_GET_EPHEMERAL	4
+#define FAIL_GET_PERSISTENT	8
+#define VANISH			16
+#define FAIL_FLUSH		(32 | 64)
+#define DELAY			128
+void inject(int faults, int percent, int times);
+void inject_into(const char *where, int percent, int times);
 
 /* The test's own cgroup */
 __printf(2, 3) void cgroup_set(const char *file, const char *fmt, ...);
