@@ -130,6 +130,7 @@
 #include <linux/sysfs.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include "tmem_paranoid.h"
 
 /*
  * Above so many pages one flush of the whole object is cheaper than one flush
@@ -381,12 +382,13 @@ void __precache_evict(struct address_space *mapping, struct folio *folio,
  * __precache_get() - fill a folio
  * @folio: locked, in the xarray, not uptodate, without buffers; the file
  *	system knows that all of it is on the disk
+ * @block: where, in pages
  *
  * Context: process, may sleep.
  * Return: true when the folio now has what the disk has, and may be marked
  * uptodate; false when it must be read, and its contents are unspecified.
  */
-bool __precache_get(struct folio *folio)
+bool __precache_get(struct folio *folio, sector_t block)
 {
 	struct address_space *mapping = folio->mapping;
 	struct precache_fs *fs = precache_fs_of(mapping);
@@ -409,7 +411,8 @@ bool __precache_get(struct folio *folio)
 		return false;
 
 	oid = precache_oid(fs, mapping);
-	if (tmem_get_page(fs->pool, &oid, folio->index, &folio->page)) {
+	if (tmem_get_page(fs->pool, &oid, folio->index, &folio->page) ||
+	    !tmem_paranoid_disk(fs->pool, &oid, folio, block)) {
 		count_vm_event(PRECACHE_GET_MISS);
 		return false;
 	}
@@ -568,11 +571,13 @@ static void precache_new_pool(struct precache_fs *fs)
 
 	lockdep_assert_held(&precache_lock);
 	pool = tmem_new_pool(0);
-	if (pool < 0)
+	if (pool < 0) {
 		pr_warn("%s: no pool (%d), mounted without precache\n",
 			fs->sb->s_id, pool);
-	else
-		WRITE_ONCE(fs->pool, pool);
+		return;
+	}
+	tmem_paranoid_name(pool, fs->sb->s_id);
+	WRITE_ONCE(fs->pool, pool);
 }
 
 /**

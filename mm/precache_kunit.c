@@ -161,7 +161,7 @@ static bool precache_gets(struct kunit *test, struct precache_mount *fs,
 {
 	struct folio *folio = precache_folio(test, fs->mapping, index, 0, 0);
 
-	if (!precache_get(folio))
+	if (!precache_get(folio, 0))
 		return false;
 	KUNIT_EXPECT_TRUE(test, fake_folio_has(folio, byte));
 	return true;
@@ -241,7 +241,7 @@ static void precache_large_folio_is_put_by_pages(struct kunit *test)
 	precache_reclaim(test, fs, 8, 0x10);
 	fake_forget_calls();
 	folio = precache_folio(test, fs->mapping, 8, 2, 0);
-	KUNIT_EXPECT_FALSE(test, precache_get(folio));
+	KUNIT_EXPECT_FALSE(test, precache_get(folio, 0));
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 

@@ -110,6 +110,7 @@
 #include <linux/vmstat.h>
 #include <linux/zswap.h>
 #include "swap.h"
+#include "tmem_paranoid.h"
 
 /*
  * A swap device is cut into objects of 16 MiB, so that the backend can tell
@@ -597,6 +598,7 @@ void preswap_backend_ready(void)
 		pr_warn("no pool (%d)\n", pool);
 		return;
 	}
+	tmem_paranoid_name(pool, "swap");
 	static_branch_enable(&preswap_key);
 	/* All hooks are alive.  Nothing must be put before they are. */
 	WRITE_ONCE(preswap_pool, pool);

@@ -27,6 +27,7 @@
 #include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/fault-inject.h>
+#include <linux/highmem.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/mm.h>
@@ -37,6 +38,7 @@
 #include <linux/sysfs.h>
 #include <linux/tmem.h>
 #include <linux/xarray.h>
+#include "tmem_paranoid.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/tmem.h>
@@ -137,6 +139,7 @@ enum tmem_fault {
 	TMEM_FAIL_FLUSH_PAGE,
 	TMEM_FAIL_FLUSH_OBJECT,
 	TMEM_DELAY,
+	TMEM_CORRUPT,
 };
 
 #ifdef CONFIG_FAIL_TMEM
@@ -153,6 +156,7 @@ static struct {
 	[TMEM_FAIL_FLUSH_PAGE] = { "flush_page", FAULT_ATTR_INITIALIZER },
 	[TMEM_FAIL_FLUSH_OBJECT] = { "flush_object", FAULT_ATTR_INITIALIZER },
 	[TMEM_DELAY] = { "delay", FAULT_ATTR_INITIALIZER },
+	[TMEM_CORRUPT] = { "corrupt", FAULT_ATTR_INITIALIZER },
 };
 
 static u32 tmem_delay_us = 1000;
@@ -218,8 +222,9 @@ static void tmem_delay(void)
 }
 #endif
 
-/* Pool -> its flags, for who injects faults */
-#define TMEM_DEBUG	IS_ENABLED(CONFIG_FAIL_TMEM)
+/* Pool -> its flags, for who injects faults, and for the paranoid */
+#define TMEM_DEBUG	(IS_ENABLED(CONFIG_FAIL_TMEM) || \
+			 IS_ENABLED(CONFIG_TMEM_PARANOID))
 
 static DEFINE_XARRAY(tmem_pools);
 
@@ -261,6 +266,7 @@ void tmem_destroy_pool(int pool)
 	int ret;
 
 	xa_erase(&tmem_pools, pool);	/* before the id can come again */
+	tmem_paranoid_destroy_pool(pool);
 	ret = tmem_ops->destroy_pool(pool);
 	trace_tmem_destroy_pool(pool, ret);
 	if (ret)
@@ -289,6 +295,7 @@ int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 		ret = tmem_ops->flush_page(pool, oid, index) ? -EIO : -ENOMEM;
 	else
 		ret = tmem_ops->put_page(pool, oid, index, page);
+	tmem_paranoid_put(pool, oid, index, page, ret);
 	trace_tmem_put_page(pool, oid, index, ret);
 	return ret;
 }
@@ -306,10 +313,12 @@ int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 int tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
 		  struct page *page)
 {
+	bool persistent = tmem_persistent(pool);
+	u64 start = tmem_paranoid_start();
 	int ret = 0;
 
 	tmem_delay();
-	if (tmem_persistent(pool)) {
+	if (persistent) {
 		if (tmem_should(TMEM_FAIL_GET_PERSISTENT))
 			ret = -EIO;
 	} else {
@@ -318,8 +327,14 @@ int tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
 		if (tmem_should(TMEM_FAIL_GET_EPHEMERAL))
 			ret = -ENOENT;
 	}
-	if (!ret)
+	if (!ret) {
 		ret = tmem_ops->get_page(pool, oid, index, page);
+		if (!ret && tmem_should(TMEM_CORRUPT))
+			memset_page(page, 8 * (index % (PAGE_SIZE / 8)), 0xee,
+				    8);
+		ret = tmem_paranoid_get(start, pool, persistent, oid, index,
+					page, ret);
+	}
 	trace_tmem_get_page(pool, oid, index, ret);
 	return ret;
 }
@@ -336,6 +351,7 @@ int tmem_get_page(int pool, const struct tmem_oid *oid, u32 index,
  */
 int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
 {
+	u64 start = tmem_paranoid_start();
 	int ret;
 
 	tmem_delay();
@@ -343,6 +359,7 @@ int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
 		ret = -EIO;
 	else
 		ret = tmem_ops->flush_page(pool, oid, index);
+	tmem_paranoid_flush_page(start, pool, oid, index, ret);
 	trace_tmem_flush_page(pool, oid, index, ret);
 	return ret;
 }
@@ -357,6 +374,7 @@ int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index)
  */
 int tmem_flush_object(int pool, const struct tmem_oid *oid)
 {
+	u64 start = tmem_paranoid_start();
 	int ret;
 
 	tmem_delay();
@@ -364,6 +382,7 @@ int tmem_flush_object(int pool, const struct tmem_oid *oid)
 		ret = -EIO;
 	else
 		ret = tmem_ops->flush_object(pool, oid);
+	tmem_paranoid_flush_object(start, pool, oid, ret);
 	trace_tmem_flush_object(pool, oid, ret);
 	return ret;
 }

@@ -40,7 +40,7 @@ static inline void precache_exclude(struct address_space *mapping) { }
 bool __precache_mapping(struct address_space *mapping);
 void __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed);
-bool __precache_get(struct folio *folio);
+bool __precache_get(struct folio *folio, sector_t block);
 void __precache_flush_folio(struct address_space *mapping, struct folio *folio);
 void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 			    pgoff_t end);
@@ -62,10 +62,10 @@ static inline void precache_evict(struct address_space *mapping,
 		__precache_evict(mapping, folio, reclaimed);
 }
 
-/* Fill a new folio.  True: it is filled, spare the disk. */
-static inline bool precache_get(struct folio *folio)
+/* Fill a new folio with what @block has.  True: it is filled, spare the disk. */
+static inline bool precache_get(struct folio *folio, sector_t block)
 {
-	return precache_enabled() && __precache_get(folio);
+	return precache_enabled() && __precache_get(folio, block);
 }
 
 /* What the disk holds for this folio is about to change behind the cache. */

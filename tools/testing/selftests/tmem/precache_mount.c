@@ -31,6 +31,7 @@ static int outdated_file(const char *dir)
 	int fd = file_new(dir, "file", OLD, LEN);
 
 	to_tmem(fd);
+	disk_may_differ();
 	write_beneath(0, fd);
 	/* As from the page cache, old data may be seen; it proves a hit */
 	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));

@@ -309,6 +309,7 @@ void inject(int faults, int percent, int times)
 	static const char *const names[] = {
 		"put", "put_dup", "get_ephemeral", "get_persistent", "vanish",
 		"flush_page", "flush_object", "delay",
+		"corrupt",
 	};
 	char where[64];
 	size_t i;
@@ -317,6 +318,15 @@ void inject(int faults, int percent, int times)
 		snprintf(where, sizeof(where), "fail_tmem/%s", names[i]);
 		inject_into(where, faults & 1 << i ? percent : 0, times);
 	}
+}
+
+/* CONFIG_TMEM_PARANOID, if it is there */
+
+#define PARANOID_DISK	"/sys/kernel/debug/tmem_paranoid/disk"
+
+void disk_may_differ(void)
+{
+	try_set(PARANOID_DISK, "N");
 }
 
 /* Cgroup */
@@ -827,6 +837,7 @@ static void clean(void)
 		inject_into("failslab", 0, 0);
 		inject_into("fail_page_alloc", 0, 0);
 	}
+	try_set(PARANOID_DISK, "Y");
 	try_set(SYSFS "precache", "1");
 	try_set(SYSFS "preswap", "1");
 	try_set(TRACE "events/enable", "0");

@@ -118,8 +118,11 @@ bool kmsg_has(const char *text);
 #define VANISH			16
 #define FAIL_FLUSH		(32 | 64)
 #define DELAY			128
+#define CORRUPT			256
 void inject(int faults, int percent, int times);
 void inject_into(const char *where, int percent, int times);
+/* For the rest of a test: what the disk has need not be what tmem has */
+void disk_may_differ(void);
 
 /* The test's own cgroup */
 __printf(2, 3) void cgroup_set(const char *file, const char *fmt, ...);
