@@ -167,7 +167,8 @@ void *tme_index_first(struct tme_index *ix)
  * @key: a key that has no entry
  * @entry: not NULL
  *
- * Return: 0; -ENOMEM, and then nothing has changed.
+ * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
+ * nothing has changed.
  */
 int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
 		     void *entry)
@@ -176,6 +177,8 @@ int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
 	struct tme_node *node;
 	int err = 0;
 
+	if (ix->nr == ~0u)
+		return -ENOMEM;
 	if (!ix->nr) {
 		ix->root = entry;
 		ix->lone = key;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 #include "engine.h"
+#include "index.h"
 
 #define CHECK(cond) do {						\
 	if (!(cond))							\
@@ -268,6 +269,27 @@ static void index_extremes(void)
 		CHECK(!get(&A, pool, 1, extremes[round % n], round % n, SAME));
 		flush_object(&A, pool, 1);
 	}
+	teardown();
+}
+
+/* There are 2^32 keys, which a number of 32 bits cannot count */
+static void index_is_full(void)
+{
+	struct tme_shard *owner;
+	struct tme_index ix = {};
+	int entry;
+
+	setup();
+	owner = A.pool[0].shards;
+	CHECK(!tme_index_insert(&ix, owner, 1, &entry));
+	CHECK(!tme_index_insert(&ix, owner, 2, &entry));
+	ix.nr = ~0u;		/* as if: they would take 16 TiB */
+	CHECK(tme_index_insert(&ix, owner, 3, &entry) == -ENOMEM);
+	CHECK(ix.nr == ~0u);
+	CHECK(!tme_index_get(&ix, 3));
+	ix.nr = 2;
+	tme_index_erase(&ix, owner, 1);
+	tme_index_erase(&ix, owner, 2);
 	teardown();
 }
 
@@ -1419,6 +1441,7 @@ static const struct {
 	T(put_get_flush),
 	T(almost_same_filled),
 	T(index_extremes),
+	T(index_is_full),
 	T(metadata_per_page),
 	T(hash_growth),
 	T(hash_collisions),
