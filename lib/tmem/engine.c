@@ -619,12 +619,21 @@ static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
  * Eviction
  */
 
+static bool tme_dry(struct tme_client *client)
+{
+	u32 round = READ_ONCE(client->host->dry);
+
+	return round % 2 && READ_ONCE(client->dry) == round;
+}
+
 /*
  * How much ephemeral memory the client has for its weight; 0 when nothing can be
  * taken from it.  Who has most is evicted from, so under contention the clients
  * come to hold memory as their weights are.  It is the memory that counts, not
  * the pages: one that repeats a word takes nearly none.  Who gave none at all when
- * he was last evicted from, as his pages lie scattered in his slabs, comes last.
+ * he was evicted from, as his pages lie scattered in his slabs, is dry: he comes
+ * last until another gives some.  All who are dry have to be known, or two of them
+ * would take turns; and not for longer, or to be dry would be to be safe.
  */
 static u64 tme_excess(struct tme_client *client)
 {
@@ -633,7 +642,7 @@ static u64 tme_excess(struct tme_client *client)
 	if (!READ_ONCE(client->eph_pages) ||
 	    used / PAGE_SIZE <= READ_ONCE(client->min))
 		return 0;
-	if (client == READ_ONCE(client->host->dry))
+	if (tme_dry(client))
 		return 1;
 	return used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
 }
@@ -655,8 +664,12 @@ static struct tme_client *tme_pick_locked(struct tme_host *host)
 			victim = client;
 		}
 	}
-	if (victim)
-		atomic_long_inc(&victim->evictors);
+	if (!victim)
+		return NULL;
+	/* All are dry: who has most comes first again */
+	if (tme_dry(victim))
+		WRITE_ONCE(host->dry, READ_ONCE(host->dry) + 1);
+	atomic_long_inc(&victim->evictors);
 	return victim;
 }
 
@@ -679,10 +692,17 @@ static struct tme_client *tme_pick(struct tme_client *client)
 /* It gave back so many @bytes */
 static void tme_unpick(struct tme_client *victim, long bytes)
 {
-	struct tme_client *dry = bytes > 0 ? NULL : victim;
+	struct tme_host *host = victim->host;
+	u32 round = READ_ONCE(host->dry), next = round;
 
-	if (READ_ONCE(victim->host->dry) != dry)
-		WRITE_ONCE(victim->host->dry, dry);
+	if (bytes <= 0) {
+		next |= 1;
+		WRITE_ONCE(victim->dry, next);
+	} else if (round % 2) {
+		next++;
+	}
+	if (next != round)
+		WRITE_ONCE(host->dry, next);
 	/* Ordered: pairs with the one in tme_client_destroy() */
 	atomic_long_add_return(-1, &victim->evictors);
 }
@@ -1522,6 +1542,7 @@ int tme_host_init(struct tme_host *host)
 	spin_lock_init(&host->lock);
 	INIT_LIST_HEAD(&host->clients);
 	host->limit = ULONG_MAX;
+	host->dry = 0;
 	atomic_long_set(&host->chunks[0], 0);
 	atomic_long_set(&host->chunks[1], 0);
 	port_random(host->key, sizeof(host->key));

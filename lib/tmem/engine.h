@@ -52,8 +52,8 @@ struct tme_stats {
  * struct tme_host - all clients of a machine; private to the engine
  * @lock: protects @clients; never waited for on put, get and flush
  * @clients: list of struct tme_client
- * @dry: the client that was last evicted from, if that gave no memory.  Not used
- *	but to compare: it may be gone
+ * @dry: number of the round in which clients that gave no memory come last; odd
+ *	when there are such clients
  * @limit: frames that all clients together may take
  * @chunks: frames they do take, for ephemeral and for persistent pages, counted
  *	in chunks of TME_CHUNK bytes per client
@@ -62,7 +62,7 @@ struct tme_stats {
 struct tme_host {
 	spinlock_t lock;	/* of @clients */
 	struct list_head clients;
-	struct tme_client *dry;
+	u32 dry;
 	unsigned long limit;
 	atomic_long_t chunks[2];
 	u64 key[7];
@@ -90,6 +90,7 @@ struct tme_pool {
  * struct tme_client - a client; private to the engine, memory of the caller
  * @host: where it belongs
  * @node: in host->clients
+ * @dry: the round, as in host->dry, in which evicting from it gave no memory
  * @evictors: how many others are about to evict from this client
  * @lock: protects the states of the pools
  * @pool: the pools
@@ -109,6 +110,7 @@ struct tme_pool {
 struct tme_client {
 	struct tme_host *host;
 	struct list_head node;
+	u32 dry;
 	atomic_long_t evictors;
 	spinlock_t lock;	/* of the states in @pool */
 	struct tme_pool pool[TME_MAX_POOLS];

@@ -12,6 +12,7 @@ int port_warnings;
 long port_allocated, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;
 bool (*port_stop)(void);
+bool port_meta_free;
 bool port_corrupt;
 void (*port_reading)(void);
 
@@ -207,7 +208,7 @@ void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
 
 	if (!p)
 		return NULL;
-	*bytes += mem_size[cache];
+	*bytes += port_meta_free ? 0 : mem_size[cache];
 #ifndef PORT_NATIVE
 	memset(p, 0x5a, mem_size[cache]);
 #endif
@@ -217,7 +218,7 @@ void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
 {
 	mem_free(cache, p);
-	return mem_size[cache];
+	return port_meta_free ? 0 : mem_size[cache];
 }
 
 unsigned long port_frame_alloc(bool pers)

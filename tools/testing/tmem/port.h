@@ -218,6 +218,7 @@ extern long port_fail_at;		/* the one to fail, if > 0 */
 extern long port_fail_every;		/* one in so many fails, if > 0 */
 extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */
+extern bool port_meta_free;		/* metadata is not counted */
 extern bool port_corrupt;		/* fail every decompression */
 extern void (*port_reading)(void);	/* called by every decompression */
 
