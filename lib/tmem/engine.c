@@ -59,12 +59,14 @@
  *
  * Locks, outermost first; all are spinlocks, nothing sleeps under any of them:
  *
- *   host->lock		the list of clients
  *   client->lock	the states of its pools
  *   shard->lock	hash, objects, indexes and numbers of the shard
  *   client->lru_lock	the list of ephemeral pages
  *
- * put, get and flush take only the last two, and try the first (tme_pick()).
+ * and host->lock, the list of clients, by itself: nothing is locked inside of it,
+ * and the host may ask tme_freeable() under locks that the port takes as well.
+ *
+ * put, get and flush take the last two, and try host->lock (tme_pick()).
  * No call holds the lock of two shards.
  */
 #include "engine.h"
