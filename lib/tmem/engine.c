@@ -870,12 +870,25 @@ unsigned long tme_evictable(struct tme_host *host)
 }
 EXPORT_SYMBOL_GPL(tme_evictable);
 
+/* Frames of shards, which stay until the client goes */
+static unsigned long tme_shards_frames(struct tme_client *client)
+{
+	unsigned long nr = 0;
+	int id;
+
+	for (id = 0; id < TME_MAX_POOLS; id++)
+		nr += READ_ONCE(client->pool[id].shards) != NULL;
+	return DIV_ROUND_UP(nr * TME_SHARDS * sizeof(struct tme_shard),
+			    PAGE_SIZE);
+}
+
 /**
  * tme_freeable() - how much memory tme_evict() could give back
  * @host: the machine
  *
  * Context: any; takes only host->lock, which has no lock of the port's inside.
- * Return: frames, with those of the metadata, and without the clients' minima.
+ * Return: frames, with those of the metadata, but neither the clients' minima nor
+ * their shards.
  */
 unsigned long tme_freeable(struct tme_host *host)
 {
@@ -885,12 +898,15 @@ unsigned long tme_freeable(struct tme_host *host)
 	spin_lock(&host->lock);
 	list_for_each_entry(client, &host->clients, node) {
 		/* It may be below 0 for a moment */
-		long used = atomic_long_read(&client->used[0]) / (long)PAGE_SIZE;
+		long used = atomic_long_read(&client->used[0]);
+		unsigned long shards = tme_shards_frames(client);
 		unsigned long min = READ_ONCE(client->min);
 
+		if (min < shards)
+			min = shards;
 		if (READ_ONCE(client->eph_pages) && used > 0 &&
-		    (unsigned long)used > min)
-			nr += used - min;
+		    used / PAGE_SIZE > min)
+			nr += used / PAGE_SIZE - min;
 	}
 	spin_unlock(&host->lock);
 	return nr;

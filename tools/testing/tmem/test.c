@@ -863,6 +863,26 @@ static void minimum_is_kept(void)
 	teardown();
 }
 
+/* What cannot be freed is not said to be: pools cost memory, too */
+static void pools_are_not_freeable(void)
+{
+	u64 i, used;
+
+	setup();
+	for (i = 2; i < 16; i++)
+		CHECK(tme_new_pool(&A, 0) == (int)i);
+	CHECK(tme_freeable(&host) == 0);
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, 0, 0, i, i, NOISE));
+	used = stats(&A).used_bytes;
+	i = tme_freeable(&host);
+	CHECK(i >= 100);
+	CHECK(tme_evict(&host, 1000, NULL) == 100);
+	CHECK(used - stats(&A).used_bytes >= i * PAGE_SIZE);
+	CHECK(tme_freeable(&host) == 0);
+	teardown();
+}
+
 /* A get leaves the page in a shared pool, and makes it the last to go */
 static void shared_pool(void)
 {
@@ -1502,6 +1522,7 @@ static const struct {
 	T(dry_clients_hide_nobody),
 	T(weights_share_memory),
 	T(minimum_is_kept),
+	T(pools_are_not_freeable),
 	T(shared_pool),
 	T(short_host_evicts),
 	T(evict_order),
