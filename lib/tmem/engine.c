@@ -481,6 +481,9 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	void *dst;
 
 	page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
+	/* Others may have all memory: then it is their turn to give */
+	if (!page && !tme_make_room(client, pers))
+		page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	page->pers = pers;

@@ -95,9 +95,15 @@ static struct slab_page *slab_grow(enum port_cache cache)
     else
     {
         page = alloc_xenheap_pages(0, MEMF_tmem);
+        if ( page )
+            repay(1);
+        else if ( pc->nr_frames )
+        {
+            free_domheap_page(pc->frame[--pc->nr_frames]);
+            page = alloc_xenheap_pages(0, MEMF_tmem);
+        }
         if ( !page )
             return NULL;
-        repay(1);
     }
     page->free = NULL;
     page->used = 0;
