@@ -38,6 +38,9 @@ int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
 #define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
 #define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
+/* Nothing of what is kept for devices that need low addresses */
+#define MEMF_OURS       (MEMF_tmem | MEMF_no_dma)
+
 /* At the start of each page of a slab */
 struct slab_page {
     struct list_head list;      /* in slab->partial, unless full */
@@ -94,13 +97,13 @@ static struct slab_page *slab_grow(enum port_cache cache)
         page = pc->slab_page[--pc->nr_slab_pages];
     else
     {
-        page = alloc_xenheap_pages(0, MEMF_tmem);
+        page = alloc_xenheap_pages(0, MEMF_OURS);
         if ( page )
             repay(1);
         else if ( pc->nr_frames )
         {
             free_domheap_page(pc->frame[--pc->nr_frames]);
-            page = alloc_xenheap_pages(0, MEMF_tmem);
+            page = alloc_xenheap_pages(0, MEMF_OURS);
         }
         if ( !page )
             return NULL;
@@ -178,10 +181,9 @@ long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
     return PAGE_SIZE;
 }
 
-/* Not of what is kept for devices that need low addresses */
 static struct page_info *frame_alloc(void)
 {
-    return alloc_domheap_page(NULL, MEMF_tmem | MEMF_no_scrub | MEMF_no_dma);
+    return alloc_domheap_page(NULL, MEMF_OURS | MEMF_no_scrub);
 }
 
 unsigned long port_frame_alloc(bool pers)
@@ -255,7 +257,7 @@ void port_drain(bool all)
 
 static void *cf_check slots_get(unsigned long bytes)
 {
-    void *p = alloc_xenheap_pages(get_order_from_bytes(bytes), MEMF_tmem);
+    void *p = alloc_xenheap_pages(get_order_from_bytes(bytes), MEMF_OURS);
 
     if ( p )
         repay(bytes / PAGE_SIZE);
