@@ -29,6 +29,9 @@ bool tmem_reclaim(unsigned int order);
 /* page_alloc.c: is less free than should be left to others, and @pages more? */
 bool tmem_heap_is_short(unsigned long pages);
 
+/* page_alloc.c: the memory for a claim is not to be had */
+void tmem_claim_fails(void);
+
 #else /* !CONFIG_TMEM */
 
 static inline int tmem_init_domain(struct domain *d)
@@ -59,6 +62,10 @@ static inline unsigned long tmem_freeable_pages(void)
 static inline bool tmem_heap_is_short(unsigned long pages)
 {
     return false;
+}
+
+static inline void tmem_claim_fails(void)
+{
 }
 
 static inline bool tmem_reclaim(unsigned int order)
