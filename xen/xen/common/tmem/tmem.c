@@ -484,14 +484,40 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     return rc;
 }
 
-/* What get_page_op() does once it knows that there is a page */
-static int get_copy(struct domain *d, struct tme_client *client, uint32_t pool,
-                    const struct tmem_op *op)
+/* A look whether there is a page, or with @dst a copy of it */
+static int get_copy(struct tmem_domain *td, const struct tmem_op *op, void *dst)
+{
+    const uint64_t *oid = op->u.gen.oid.oid;
+    uint32_t pool = op->pool_id, index = op->u.gen.index;
+    struct tme_client *client = pool_get(td, &pool);
+    int rc;
+
+    if ( dst )
+        rc = tme_get(client, pool, oid, index, dst);
+    else
+        rc = tme_lookup(client, pool, oid, index);
+    if ( rc == -ENOENT && tme_pool_empty(client, pool) )
+        rc = -EEMPTY;
+    pool_put(td, client);
+
+    return rc;
+}
+
+/* May wait for the guest's page: not between pool_get() and pool_put() */
+static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
 {
     struct page_info *page;
     p2m_type_t t;
     void *dst;
     int rc;
+
+    /* Many of these miss, and the guest's page costs more than a look */
+    if ( flags != TME_POOL_PERSISTENT )
+    {
+        rc = get_copy(d->tmem, op, NULL);
+        if ( rc )
+            return rc;
+    }
 
     rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), false, &t, &page);
     if ( rc )
@@ -505,30 +531,11 @@ static int get_copy(struct domain *d, struct tme_client *client, uint32_t pool,
     }
 
     dst = __map_domain_page(page);
-    rc = tme_get(client, pool, op->u.gen.oid.oid, op->u.gen.index, dst);
+    rc = get_copy(d->tmem, op, dst);
     unmap_domain_page(dst);
-    if ( rc != -ENOENT && rc != -EINVAL )
+    if ( rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
-
-    return rc;
-}
-
-static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
-{
-    struct tmem_domain *td = d->tmem;
-    uint32_t pool = op->pool_id;
-    struct tme_client *client = pool_get(td, &pool);
-    int rc = 0;
-
-    /* Many of these miss, and the guest's page costs more than a look */
-    if ( flags != TME_POOL_PERSISTENT )
-        rc = tme_lookup(client, pool, op->u.gen.oid.oid, op->u.gen.index);
-    if ( !rc )
-        rc = get_copy(d, client, pool, op);
-    if ( rc == -ENOENT && tme_pool_empty(client, pool) )
-        rc = -EEMPTY;
-    pool_put(td, client);
 
     return rc;
 }
