@@ -279,9 +279,11 @@ static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
     td->shared[id] = s;
     if ( !s )
     {
-        /* Who has put there already has guessed its id */
-        while ( tme_destroy_pool(&td->client, id) == -EAGAIN )
-            ;
+        /*
+         * It is empty, and this is enough; or the guest has guessed the id and put
+         * there already, and then it has the rest to destroy itself
+         */
+        tme_destroy_pool(&td->client, id);
         id = rc;
     }
 
