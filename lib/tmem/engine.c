@@ -713,54 +713,39 @@ static void tme_unpick(struct tme_client *victim, long bytes)
 }
 
 /*
- * The client's oldest ephemeral page, with its shard and the list locked; NULL
- * when there is none, or when others were faster each time.  From the list the
- * shard's lock can only be tried.  If it is busy, wait for it and look again: a
- * page whose client keeps its shard busy must not be safe for that.
- */
-static struct tme_page *tme_lru_first(struct tme_client *client)
-{
-	struct tme_shard *locked = NULL, *shard;
-	struct tme_page *page;
-	int tries;
-
-	for (tries = 0; tries < TME_BATCH; tries++) {
-		spin_lock(&client->lru_lock);
-		if (list_empty(&client->lru)) {
-			spin_unlock(&client->lru_lock);
-			break;
-		}
-		page = list_entry(client->lru.next, struct tme_page, lru);
-		shard = page->object->shard;
-		if (shard == locked || (!locked && spin_trylock(&shard->lock)))
-			return page;
-		spin_unlock(&client->lru_lock);
-		if (locked)
-			spin_unlock(&locked->lock);
-		locked = shard;
-		spin_lock(&locked->lock);
-	}
-	if (locked)
-		spin_unlock(&locked->lock);
-	return NULL;
-}
-
-/*
  * Evict the client's oldest ephemeral page, and add the memory that this gave
  * back to @bytes, if not NULL.  Not below its minimum, but for a put of its @own.
+ *
+ * From the list the shard's lock can only be tried.  If it is busy, wait for who
+ * has it and look again: a page whose client keeps its shard busy must not be safe
+ * for that.  False also when others were faster each time.
  */
 static bool tme_evict_one(struct tme_client *client, bool own, long *bytes)
 {
 	struct tme_shard *shard;
 	struct tme_page *page;
 	long freed;
+	int tries;
 
 	if (!own && !tme_excess(client))
 		return false;
-	page = tme_lru_first(client);
-	if (!page)
-		return false;
-	shard = page->object->shard;
+	for (tries = 0; tries < TME_BATCH; tries++) {
+		spin_lock(&client->lru_lock);
+		if (list_empty(&client->lru)) {
+			spin_unlock(&client->lru_lock);
+			return false;
+		}
+		page = list_entry(client->lru.next, struct tme_page, lru);
+		shard = page->object->shard;
+		if (spin_trylock(&shard->lock))
+			goto found;
+		spin_unlock(&client->lru_lock);
+		spin_lock(&shard->lock);
+		spin_unlock(&shard->lock);
+	}
+	return false;
+
+found:
 	list_del(&page->lru);
 	WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
 	spin_unlock(&client->lru_lock);
@@ -880,7 +865,7 @@ static unsigned long tme_shards_frames(struct tme_client *client)
 	int id;
 
 	for (id = 0; id < TME_MAX_POOLS; id++)
-		nr += READ_ONCE(client->pool[id].shards) != NULL;
+		nr += !!READ_ONCE(client->pool[id].shards);
 	return DIV_ROUND_UP(nr * TME_SHARDS * sizeof(struct tme_shard),
 			    PAGE_SIZE);
 }
