@@ -2,14 +2,14 @@
 /*
  * tmem engine: its tests in user space.  TAP on standard output.
  *
- * Every page says by its bytes which handle and which put it belongs to, so a
- * page that is found can be checked wherever it comes from.  After each test
- * all memory must have been freed and the engine must not have warned.
+ * Every page says by its bytes which handle and which put it belongs to.  After
+ * each test all memory must have been freed and the engine must not have warned.
  */
 #include <pthread.h>
 #include <unistd.h>
 #include "engine.h"
 #include "index.h"
+#include "pages.h"
 
 #define CHECK(cond) do {						\
 	if (!(cond))							\
@@ -32,39 +32,6 @@ static u64 rnd(void)
 	rnd_state ^= rnd_state >> 7;
 	rnd_state ^= rnd_state << 17;
 	return rnd_state * 0x2545f4914f6cdd1dull;
-}
-
-/*
- * Pages
- */
-
-enum kind { SAME, TEXT, NOISE, KINDS };	/* fill word, lz4, raw */
-
-typedef struct {
-	u64 w[PAGE_SIZE / 8];
-} page_t;
-
-static void fill(page_t *page, u64 seed, enum kind kind)
-{
-	unsigned int i;
-	u64 x = seed * 0x9e3779b97f4a7c15ull + 1;
-
-	for (i = 0; i < PAGE_SIZE / 8; i++) {
-		if (kind == NOISE || (kind == TEXT && i % 64 == 0)) {
-			x ^= x << 13;
-			x ^= x >> 7;
-			x ^= x << 17;
-		}
-		page->w[i] = x;
-	}
-}
-
-static bool is(const page_t *page, u64 seed, enum kind kind)
-{
-	page_t want;
-
-	fill(&want, seed, kind);
-	return !memcmp(page, &want, sizeof(want));
 }
 
 static int put(struct tme_client *client, u32 pool, u64 o, u32 index, u64 seed,
@@ -1284,25 +1251,14 @@ static u64 t_seed(int c, int p, int o, u32 idx, u32 n)
 	       (u64)(idx & 0xff) << 40 | n;
 }
 
-/* Does the page hold some put to this handle? w[0] follows from the seed */
+/* Does the page hold some put to this handle? */
 static bool t_is(const page_t *page, int c, int p, int o, u32 idx, u32 max)
 {
-	u32 n;
+	u64 seed = page_seed(page);
+	u32 n = seed & 0xff;
 
-	/* the number of the put is not stored in the clear: recompute it */
-	for (n = 0; n < max; n++) {
-		u64 x = t_seed(c, p, o, idx, n) * 0x9e3779b97f4a7c15ull + 1;
-		enum kind kind = n % KINDS;
-
-		if (kind != SAME) {
-			x ^= x << 13;
-			x ^= x >> 7;
-			x ^= x << 17;
-		}
-		if (x == page->w[0])
-			return is(page, t_seed(c, p, o, idx, n), kind);
-	}
-	return false;
+	return n < max && seed == t_seed(c, p, o, idx, n) &&
+	       is(page, seed, n % KINDS);
 }
 
 static void *t_worker(void *arg)
@@ -1549,6 +1505,7 @@ int main(int argc, char **argv)
 	int i, j, bad = 0, nr = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	pages_init();
 	printf("TAP version 13\n1..%d\n", argc > 1 ? argc - 1 : n);
 	for (i = 0; i < n; i++) {
 		for (j = 1; j < argc && strcmp(argv[j], tests[i].name); j++)
