@@ -1053,7 +1053,8 @@ static int __tme_destroy_pool(struct tme_pool *pool, int *work)
 	int state, err;
 
 	spin_lock(&client->lock);
-	state = READ_ONCE(pool->state);
+	/* Who made it live had no lock: pairs with the release in tme_new_pool() */
+	state = smp_load_acquire(&pool->state);
 	if (state == TME_LIVE || state == TME_DYING)
 		WRITE_ONCE(pool->state, TME_BUSY);
 	spin_unlock(&client->lock);

@@ -1420,6 +1420,37 @@ static void threads(void)
 	tme_host_destroy(&host);
 }
 
+static void *t_pool_life(void *arg)
+{
+	int n, err;
+
+	for (n = 0; n < 2000; n++) {
+		/* Others may have destroyed the one that this has made */
+		err = tme_new_pool(&A, n & 1);
+		CHECK(err == 2 || err == 3);
+		put(&A, 2, n & 3, n, n, SAME);
+		put(&A, 3, n & 3, n, n, SAME);
+		tme_destroy_pool(&A, err);
+		err = tme_destroy_pool(&A, 2 + (n >> 1 & 1));
+		CHECK(!err || err == -EAGAIN || err == -EINVAL);
+	}
+	return NULL;
+}
+
+/* Who destroys a pool that somebody else has just made finds all of it made */
+static void pools_come_and_go(void)
+{
+	pthread_t thread[2];
+	int i;
+
+	setup();
+	for (i = 0; i < 2; i++)
+		pthread_create(&thread[i], NULL, t_pool_life, NULL);
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	teardown();
+}
+
 /* Clients come and go while others evict from them */
 static void *t_client_life(void *arg)
 {
@@ -1495,6 +1526,7 @@ static const struct {
 	T(model_limits),
 	T(model_no_memory),
 	T(threads),
+	T(pools_come_and_go),
 	T(clients_come_and_go),
 };
 
