@@ -239,6 +239,25 @@ static void index_extremes(void)
 	teardown();
 }
 
+/* Memory depends on what is stored now: a far page leaves no high tree behind */
+static void index_shrinks(void)
+{
+	u64 meta;
+	int i;
+
+	setup();
+	CHECK(!put(&A, 1, 1, 0, 0, SAME));
+	CHECK(!put(&A, 1, 1, 1, 1, SAME));
+	meta = stats(&A).meta_bytes;
+	for (i = 2; i < (int)(sizeof(extremes) / sizeof(*extremes)); i++) {
+		CHECK(!put(&A, 1, 1, extremes[i], i, SAME));
+		CHECK(stats(&A).meta_bytes > meta);
+		CHECK(!flush(&A, 1, 1, extremes[i]));
+		CHECK(stats(&A).meta_bytes == meta);
+	}
+	teardown();
+}
+
 /* There are 2^32 keys, which a number of 32 bits cannot count */
 static void index_is_full(void)
 {
@@ -1499,6 +1518,7 @@ static const struct {
 	T(put_get_flush),
 	T(almost_same_filled),
 	T(index_extremes),
+	T(index_shrinks),
 	T(index_is_full),
 	T(metadata_per_page),
 	T(hash_growth),
