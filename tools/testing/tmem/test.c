@@ -372,6 +372,31 @@ static void hash_collisions(void)
 	teardown();
 }
 
+/* Buckets that are merged keep both chains, also where one is long */
+static void hash_merges_chains(void)
+{
+	static const u32 stay[] = { 0, 32, 8 };
+	unsigned int i, round;
+
+	setup();
+	memset(host.key, 0, sizeof(host.key));
+	host.key[0] = 64ull << 32;	/* one shard, and the id is the hash */
+	for (i = 0; i < 3; i++)
+		CHECK(!put(&A, 1, stay[i], 0, i, SAME));
+	for (i = 16; i < 30; i++)
+		CHECK(!put(&A, 1, i, 0, i, SAME));
+	for (i = 16; i < 30; i++)
+		CHECK(!flush(&A, 1, i, 0));
+	/* With each that goes one bucket is merged; bucket 8 with 0 when last */
+	for (round = 0; round < 16; round++) {
+		CHECK(!put(&A, 1, 1, 0, 1, SAME));
+		CHECK(!flush(&A, 1, 1, 0));
+		for (i = 0; i < 3; i++)
+			CHECK(!get(&A, 1, stay[i], 0, i, SAME));
+	}
+	teardown();
+}
+
 /*
  * Make each allocation of a put fail in turn; the put fails as a whole, but for
  * one that gets no slot: it takes a frame
@@ -1523,6 +1548,7 @@ static const struct {
 	T(metadata_per_page),
 	T(hash_growth),
 	T(hash_collisions),
+	T(hash_merges_chains),
 	T(failed_put_removes_old),
 	T(failed_init),
 	T(pool_ids),
