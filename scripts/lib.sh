@@ -190,7 +190,8 @@ overlay_of()
 	linux)
 		name=linux-6.12 from=.
 		not_ours=(':!/Makefile' ':!/README.md' ':!/scripts' ':!/xen'
-			  ':!/tools/tmemctl' ':!/.*') ;;
+			  ':!/tools/tmemctl' ':!/tools/testing/tmem/corpus'
+			  ':!/.*') ;;
 	xen)
 		name=xen-4.17 from=xen not_ours=(.) ;;
 	*)

@@ -9,7 +9,7 @@
 #include "port.h"
 
 int port_warnings;
-long port_allocated, port_allocs, port_fail_at, port_fail_every;
+long port_allocated, port_bytes, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;
 bool (*port_stop)(void);
 bool port_meta_free;
@@ -57,16 +57,26 @@ static bool should_fail(void)
 	return false;
 }
 
+static void count(int kind, int n)
+{
+	if (kind >= FRAME || !port_meta_free)
+		__atomic_add_fetch(&port_bytes, n * (long)mem_size[kind],
+				   __ATOMIC_RELAXED);
+}
+
 static void *mem_alloc(int kind)
 {
-	return should_fail() ? NULL :
-	       kind < FRAME ? malloc(mem_size[kind]) :
+	if (should_fail())
+		return NULL;
+	count(kind, 1);
+	return kind < FRAME ? malloc(mem_size[kind]) :
 			      aligned_alloc(mem_size[kind], mem_size[kind]);
 }
 
 static void mem_free(int kind, void *p)
 {
 	__atomic_sub_fetch(&port_allocated, 1, __ATOMIC_RELAXED);
+	count(kind, -1);
 	free(p);
 }
 
@@ -78,7 +88,8 @@ void *port_zalloc(size_t size)
 
 void port_free(void *p)
 {
-	mem_free(0, p);
+	__atomic_sub_fetch(&port_allocated, 1, __ATOMIC_RELAXED);
+	free(p);
 }
 #else
 /*

@@ -213,6 +213,7 @@ int port_decompress(const void *src, unsigned int len, void *dst);
  * For the tests.
  */
 extern long port_allocated;		/* allocations that were not freed */
+extern long port_bytes;			/* of what the engine counts by itself */
 extern long port_allocs;		/* allocations that were tried */
 extern long port_fail_at;		/* the one to fail, if > 0 */
 extern long port_fail_every;		/* one in so many fails, if > 0 */
