@@ -13,6 +13,8 @@ test:
 
 #: make check         static checks: patches, style, sparse, documentation
 #: make test-engine   the engine in user space, with sanitizers
+#: make coverage      how much of the engine these tests reach, and where not
+#: make fuzz          fuzz the engine (MINUTES=n, default 3)
 #: make kunit         unit tests in a User Mode Linux kernel
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
@@ -24,6 +26,10 @@ check:
 	@scripts/check
 test-engine:
 	@scripts/engine check
+coverage:
+	@scripts/engine coverage
+fuzz:
+	@MINUTES=$(MINUTES) scripts/engine fuzz
 kunit:
 	@scripts/kunit
 test-guest:
@@ -56,5 +62,6 @@ check-series:
 clean:
 	@scripts/clean
 
-.PHONY: help run test check test-engine kunit test-guest test-rig \
-	test-xen bench-engine bench-xen tree refresh patches check-series clean
+.PHONY: help run test check test-engine coverage fuzz kunit test-guest \
+	test-rig test-xen bench-engine bench-xen tree refresh patches check-series \
+	clean
