@@ -15,6 +15,9 @@ test:
 #: make test-engine   the engine in user space, with sanitizers
 #: make coverage      how much of the engine these tests reach, and where not
 #: make fuzz          fuzz the engine (MINUTES=n, default 3)
+#: make mutants       are the tests worth anything? Breaks the code on purpose,
+#:                    all of it is long (MUTANTS="name..." only these;
+#:                    MUTANTS=engine those of the engine)
 #: make kunit         unit tests in a User Mode Linux kernel
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
@@ -30,6 +33,8 @@ coverage:
 	@scripts/engine coverage
 fuzz:
 	@MINUTES=$(MINUTES) scripts/engine fuzz
+mutants:
+	@scripts/mutants $(MUTANTS)
 kunit:
 	@scripts/kunit
 test-guest:
@@ -62,6 +67,6 @@ check-series:
 clean:
 	@scripts/clean
 
-.PHONY: help run test check test-engine coverage fuzz kunit test-guest \
+.PHONY: help run test check test-engine coverage fuzz mutants kunit test-guest \
 	test-rig test-xen bench-engine bench-xen tree refresh patches check-series \
 	clean

@@ -33,7 +33,6 @@
  */
 #include <dirent.h>
 #include <pthread.h>
-#include <sys/stat.h>
 #include "engine.h"
 #include "pages.h"
 
