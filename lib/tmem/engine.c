@@ -1155,7 +1155,8 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	err = PTR_ERR_OR_ZERO(page);
 
 	spin_lock(&shard->lock);
-	if (!err && !tme_pool_live(p))
+	/* It may be gone, or be another one by now */
+	if (!err && (!tme_pool_live(p) || page->pers != tme_shard_pers(shard)))
 		err = -EINVAL;
 	obj = tme_object_find(shard, oid, hash);
 	if (obj)

@@ -1495,6 +1495,40 @@ static void pools_come_and_go(void)
 	teardown();
 }
 
+static void *t_putter(void *arg)
+{
+	static const u64 oid[3];
+	page_t page;
+	u32 n;
+
+	fill(&page, 1, NOISE);
+	for (n = 0; __atomic_load_n((int *)arg, __ATOMIC_ACQUIRE); n++)
+		tme_put(&A, 2, oid, n & 7, &page);
+	return NULL;
+}
+
+/* A put that began in a pool's last life brings no page of that kind to the next */
+static void put_knows_its_pool(void)
+{
+	pthread_t putter;
+	int putting = 1, n;
+
+	setup();
+	CHECK(tme_new_pool(&A, 0) == 2);
+	pthread_create(&putter, NULL, t_putter, &putting);
+	for (n = 0; n < 20000 && !failures; n++) {
+		destroy_pool(&A, 2);
+		CHECK(tme_new_pool(&A, n & 1) == 2);
+		if (n & 1) {
+			sched_yield();
+			CHECK(!tme_evictable(&host));
+		}
+	}
+	__atomic_store_n(&putting, 0, __ATOMIC_RELEASE);
+	pthread_join(putter, NULL);
+	teardown();
+}
+
 /* Clients come and go while others evict from them */
 static void *t_client_life(void *arg)
 {
@@ -1573,6 +1607,7 @@ static const struct {
 	T(model_no_memory),
 	T(threads),
 	T(pools_come_and_go),
+	T(put_knows_its_pool),
 	T(clients_come_and_go),
 };
 
