@@ -21,37 +21,6 @@
 
 #define TME_NODE_LEVELS		8	/* DIV_ROUND_UP(32, TME_NODE_SHIFT) */
 
-static u32 tme_slot(const struct tme_node *node, u32 key)
-{
-	return (key >> node->shift) & (TME_NODE_SLOTS - 1);
-}
-
-/* Does a tree below @node have a place for @key? */
-static bool tme_node_covers(const struct tme_node *node, u32 key)
-{
-	return !((key >> node->shift) >> TME_NODE_SHIFT);
-}
-
-/* Where the entry of @key is stored; NULL when there is none */
-static void **tme_index_find(struct tme_index *ix, u32 key)
-{
-	struct tme_node *node = ix->root;
-	void **slot;
-
-	if (ix->nr < 2)
-		return ix->nr && ix->lone == key ? &ix->root : NULL;
-	if (!tme_node_covers(node, key))
-		return NULL;
-	for (;;) {
-		slot = &node->slot[tme_slot(node, key)];
-		if (!*slot)
-			return NULL;
-		if (!node->shift)
-			return slot;
-		node = *slot;
-	}
-}
-
 /* Store @entry below @node, which covers @key; may leave empty nodes behind */
 static int tme_node_insert(struct tme_node *node, struct tme_shard *owner,
 			   u32 key, void *entry)
@@ -122,20 +91,6 @@ static void tme_index_prune(struct tme_index *ix, struct tme_shard *owner,
 		tme_node_free(owner, node);
 		node = ix->root;
 	}
-}
-
-/**
- * tme_index_get() - look up an entry
- * @ix: index
- * @key: its key
- *
- * Return: the entry or NULL.
- */
-void *tme_index_get(struct tme_index *ix, u32 key)
-{
-	void **slot = tme_index_find(ix, key);
-
-	return slot ? *slot : NULL;
 }
 
 /**
@@ -251,6 +206,8 @@ void tme_index_erase(struct tme_index *ix, struct tme_shard *owner, u32 key)
 	while (node->shift)
 		node = node->slot[tme_slot(node, key)];
 	node->slot[tme_slot(node, key)] = NULL;
-	node->used--;
+	/* Mostly others are left beside it: no node is empty, nothing shrinks */
+	if (--node->used && ix->nr > 1)
+		return;
 	tme_index_prune(ix, owner, key);
 }

@@ -31,12 +31,59 @@ struct tme_index {
 	u32 lone;
 };
 
-void *tme_index_get(struct tme_index *ix, u32 key);
 void *tme_index_first(struct tme_index *ix);
 int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
 		     void *entry);
 void tme_index_replace(struct tme_index *ix, u32 key, void *entry);
 void tme_index_erase(struct tme_index *ix, struct tme_shard *owner, u32 key);
+
+static inline u32 tme_slot(const struct tme_node *node, u32 key)
+{
+	return (key >> node->shift) & (TME_NODE_SLOTS - 1);
+}
+
+/* Does a tree below @node have a place for @key? */
+static inline bool tme_node_covers(const struct tme_node *node, u32 key)
+{
+	return !((key >> node->shift) >> TME_NODE_SHIFT);
+}
+
+/* Where the entry of @key is stored; NULL when there is none */
+static inline void **tme_index_find(struct tme_index *ix, u32 key)
+{
+	struct tme_node *node = ix->root;
+	void **slot;
+
+	if (ix->nr < 2)
+		return ix->nr && ix->lone == key ? &ix->root : NULL;
+	if (!tme_node_covers(node, key))
+		return NULL;
+	for (;;) {
+		slot = &node->slot[tme_slot(node, key)];
+		if (!*slot)
+			return NULL;
+		if (!node->shift)
+			return slot;
+		node = *slot;
+	}
+}
+
+/**
+ * tme_index_get() - look up an entry
+ * @ix: index
+ * @key: its key
+ *
+ * In this file, as it is most of what a put, get or flush does in an index, and
+ * cheaper than the calls.
+ *
+ * Return: the entry or NULL.
+ */
+static inline void *tme_index_get(struct tme_index *ix, u32 key)
+{
+	void **slot = tme_index_find(ix, key);
+
+	return slot ? *slot : NULL;
+}
 
 /* Where nodes come from: engine.c, which counts them against the owner */
 struct tme_node *tme_node_alloc(struct tme_shard *owner);
