@@ -75,6 +75,7 @@
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
+#define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)
 #define TME_CHUNK		(8 * PAGE_SIZE)	/* step of the host's total */
 /* Evictions for one put: a chunk of pages that repeat a word is 670 */
 #define TME_PUT_EVICTS		1024
@@ -117,9 +118,10 @@ struct tme_shard {
  * Accounting
  */
 
+/* Rounded up; it may be below 0 for a moment, where a division rounds to 0 */
 static long tme_chunks(long bytes)
 {
-	return DIV_ROUND_UP(bytes, (long)TME_CHUNK);
+	return (bytes + (long)TME_CHUNK - 1) >> TME_CHUNK_SHIFT;
 }
 
 /*
@@ -165,7 +167,7 @@ static long tme_used(struct tme_client *client)
 /*
  * Is the client, or the host, over its limit when @room bytes more are used?
  */
-static int tme_over(struct tme_client *client, bool pers, long room)
+static inline int tme_over(struct tme_client *client, bool pers, long room)
 {
 	struct tme_host *host = client->host;
 	long used = atomic_long_read(&client->used[pers]);
@@ -258,8 +260,9 @@ static u32 tme_bucket(const struct tme_shard *shard, u32 hash)
 	return bucket < shard->buckets ? bucket : bucket & (shard->mask >> 1);
 }
 
-static struct tme_object *tme_object_find(struct tme_shard *shard,
-					  const u64 oid[3], u32 hash)
+static inline struct tme_object *tme_object_find(struct tme_shard *shard,
+						 const u64 oid[3],
+						 u32 hash)
 {
 	struct tme_object *obj;
 
@@ -531,8 +534,8 @@ static struct tme_page *tme_page_new(struct tme_client *client,
  */
 
 /* Count a page in (@n == 1) or out (@n == -1) */
-static void tme_page_count(struct tme_shard *shard, struct tme_page *page,
-			   int n)
+static inline void tme_page_count(struct tme_shard *shard,
+				  struct tme_page *page, int n)
 {
 	struct tme_stats *stats = &shard->stats;
 
@@ -560,7 +563,7 @@ static void tme_lru_add(struct tme_shard *shard, struct tme_page *page)
 	}
 }
 
-static void tme_lru_del(struct tme_shard *shard, struct tme_page *page)
+static inline void tme_lru_del(struct tme_shard *shard, struct tme_page *page)
 {
 	struct tme_client *client = shard->pool->client;
 
@@ -759,26 +762,27 @@ found:
 	return true;
 }
 
-/*
- * Bring @client and its host back under their limits, and leave the port what it
- * wants to have spare, by TME_PUT_EVICTS evictions or less.  Mostly it takes one;
- * but pages that take next to nothing can lie ahead of others, and slots come in
- * sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM otherwise, and then the put that
- * wanted the room has to fail.
- */
-static int tme_make_room(struct tme_client *client, bool pers)
+/* Return: 0 when there is room for a put, or what it fails with */
+static inline int tme_lacks_room(struct tme_client *client, bool pers)
+{
+	int err = tme_over(client, pers, TME_HEADROOM);
+
+	return err ?: port_short() ? -ENOMEM : 0;
+}
+
+/* What tme_make_room() does when there is too little: @err says of what */
+static int tme_evict_for(struct tme_client *client, bool pers, int err)
 {
 	struct tme_client *victim = NULL;
-	int err, work = 0;
 	long bytes = 0;
+	int work;
 
-	while (((err = tme_over(client, pers, TME_HEADROOM)) ||
-		(err = port_short() ? -ENOMEM : 0)) && work < TME_PUT_EVICTS) {
+	for (work = 0; err && work < TME_PUT_EVICTS; work++,
+	     err = tme_lacks_room(client, pers)) {
 		if (err == -EDQUOT) {
 			if (!tme_evict_one(client, true, NULL) &&
 			    !READ_ONCE(client->eph_pages))
 				break;
-			work++;
 			continue;
 		}
 		/* Who is most above his share changes by and by */
@@ -793,11 +797,24 @@ static int tme_make_room(struct tme_client *client, bool pers)
 			break;
 		if (!tme_evict_one(victim, false, &bytes))
 			work |= TME_BATCH - 1;	/* look for another */
-		work++;
 	}
 	if (victim)
 		tme_unpick(victim, bytes);
 	return err;
+}
+
+/*
+ * Bring @client and its host back under their limits, and leave the port what it
+ * wants to have spare, by TME_PUT_EVICTS evictions or less.  Mostly it takes one;
+ * but pages that take next to nothing can lie ahead of others, and slots come in
+ * sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM otherwise, and then the put that
+ * wanted the room has to fail.
+ */
+static inline int tme_make_room(struct tme_client *client, bool pers)
+{
+	int err = tme_lacks_room(client, pers);
+
+	return err ? tme_evict_for(client, pers, err) : 0;
 }
 
 /**
@@ -924,8 +941,8 @@ static struct tme_pool *tme_pool(struct tme_client *client, u32 id)
  * Where an object is, if anywhere; NULL when there is no such pool.  If the
  * pool is destroyed now, the shard is found empty, which is as good.
  */
-static struct tme_shard *tme_shard(struct tme_pool *pool, const u64 oid[3],
-				   u32 *hash)
+static inline struct tme_shard *tme_shard(struct tme_pool *pool,
+					  const u64 oid[3], u32 *hash)
 {
 	if (!pool || !tme_pool_live(pool))
 		return NULL;
@@ -1181,8 +1198,9 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 }
 EXPORT_SYMBOL_GPL(tme_put);
 
-static struct tme_page *tme_page_find(struct tme_shard *shard,
-				      const u64 oid[3], u32 hash, u32 index)
+static inline struct tme_page *tme_page_find(struct tme_shard *shard,
+					     const u64 oid[3],
+					     u32 hash, u32 index)
 {
 	struct tme_object *obj = tme_object_find(shard, oid, hash);
 

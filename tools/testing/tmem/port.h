@@ -25,6 +25,7 @@ typedef uint8_t u8;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
+#define PAGE_SHIFT		12
 #define PAGE_SIZE		4096ul
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ____cacheline_aligned	__attribute__((aligned(64)))
