@@ -105,16 +105,34 @@ bool port_short(void);
 /* Give what CPUs keep back to the heap: this one now, @all others soon */
 void port_drain(bool all);
 
+/*
+ * As map_domain_page(), which goes from page to frame number to address, with the
+ * holes in the machine's memory put in and taken out again.  A release build has
+ * nearly every page mapped, and can do without.
+ */
+static inline void *port_map(const struct page_info *page)
+{
+#ifdef NDEBUG
+    void *va = page_to_virt(page);
+
+    if ( likely((unsigned long)va < HYPERVISOR_VIRT_END) )
+        return va;
+#endif
+    return __map_domain_page(page);
+}
+
+static inline void port_unmap(const void *va)
+{
+    if ( unlikely((unsigned long)va < DIRECTMAP_VIRT_START) )
+        unmap_domain_page(va);
+}
+
 /* A frame is a struct page_info */
 unsigned long port_frame_alloc(bool pers);
 void port_frame_free(unsigned long frame);
 
-static inline void *port_frame_map(unsigned long frame)
-{
-    return __map_domain_page((struct page_info *)frame);
-}
-
-#define port_frame_unmap(p)     unmap_domain_page(p)
+#define port_frame_map(frame)   port_map((struct page_info *)(frame))
+#define port_frame_unmap(va)    port_unmap(va)
 
 long port_slots_frames(struct port_slots *slots);
 #define port_slot_free(slots, slot) xmem_pool_free((void *)(slot), (slots)->pool)

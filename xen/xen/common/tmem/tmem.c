@@ -442,9 +442,9 @@ static int put_copy(struct tmem_domain *td, struct tme_client *client,
          tme_flush_page(client, pool, oid, index) )
         return -EFROZEN;
 
-    src = __map_domain_page(page);
+    src = port_map(page);
     rc = tme_put(client, pool, oid, index, src);
-    unmap_domain_page(src);
+    port_unmap(src);
 
     return rc;
 }
@@ -532,9 +532,9 @@ static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
         return -EFAULT;
     }
 
-    dst = __map_domain_page(page);
+    dst = port_map(page);
     rc = get_copy(d->tmem, op, dst);
-    unmap_domain_page(dst);
+    port_unmap(dst);
     if ( rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
