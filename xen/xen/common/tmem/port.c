@@ -88,7 +88,7 @@ static void repay(unsigned int nr)
         free_domheap_page(pc->frame[--pc->nr_frames]);
 }
 
-static struct slab_page *slab_grow(enum port_cache cache)
+static noinline struct slab_page *slab_grow(enum port_cache cache)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
     struct slab_page *page;

@@ -333,19 +333,11 @@ static int shared_leave(struct tmem_domain *td, unsigned int id)
     return rc;
 }
 
-/*
- * The client that has what is behind the pool id, and the id there, both good
- * until pool_put().  The caller has found that there is such a pool.  Who looks
- * just before an id becomes shared meets the private pool behind it.
- */
-static struct tme_client *pool_get(struct tmem_domain *td, uint32_t *pool)
+/* What pool_get() does when the id is shared, or was a moment ago */
+static noinline struct tme_client *pool_get_shared(struct tmem_domain *td,
+                                                   struct shared_pool **s,
+                                                   uint32_t *pool)
 {
-    struct shared_pool **s =
-        &td->shared[array_index_nospec(*pool, TME_MAX_POOLS)];
-
-    if ( likely(!ACCESS_ONCE(*s)) )
-        return &td->client;
-
     percpu_read_lock(tmem_rwlock, &td->lock);
     if ( *s )
     {
@@ -355,6 +347,21 @@ static struct tme_client *pool_get(struct tmem_domain *td, uint32_t *pool)
     percpu_read_unlock(tmem_rwlock, &td->lock);
 
     return &td->client;
+}
+
+/*
+ * The client that has what is behind the pool id, and the id there, both good
+ * until pool_put().  The caller has found that there is such a pool.  Who looks
+ * just before an id becomes shared meets the private pool behind it.
+ */
+static inline struct tme_client *pool_get(struct tmem_domain *td,
+                                          uint32_t *pool)
+{
+    struct shared_pool **s =
+        &td->shared[array_index_nospec(*pool, TME_MAX_POOLS)];
+
+    return likely(!ACCESS_ONCE(*s)) ? &td->client
+                                    : pool_get_shared(td, s, pool);
 }
 
 static void pool_put(struct tmem_domain *td, const struct tme_client *client)
@@ -487,7 +494,8 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
 }
 
 /* A look whether there is a page, or with @dst a copy of it */
-static int get_copy(struct tmem_domain *td, const struct tmem_op *op, void *dst)
+static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
+                           void *dst)
 {
     const uint64_t *oid = op->u.gen.oid.oid;
     uint32_t pool = op->pool_id, index = op->u.gen.index;
