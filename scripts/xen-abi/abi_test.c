@@ -8,9 +8,17 @@
  *				"persistent"; prints its id, and leaves it
  *	abi_test --verify ID NR SEED	get them: each one as it was put, or not
  *				at all; prints how many of each
+ *	abi_test --destroy	all pools of this domain
  *	abi_test --hog SECONDS	put ephemeral pages for so long, or "forever"
+ *	abi_test --abuse SECONDS	bad pointers, and pools that go while they are
+ *				full (T8)
  *	abi_test --control SECONDS	every control command for every domain, in
  *				dom0, while others come and go (T15)
+ *	abi_test --most DOMID SECONDS	the most memory that a domain's pages ever
+ *				took, in dom0
+ *	abi_test --heap		how many pages are free, when that has settled
+ *	abi_test --soft-reset DOMID	of a domain that cannot be reset, in dom0
+ *				(T31)
  *	abi_test --bench FILE	what calls cost, compression with pages of FILE;
  *				prints "name ticks"
  *
@@ -71,6 +79,7 @@
 #include <xen/xen.h>
 #include <xen/domctl.h>
 #include <xen/memory.h>
+#include <xen/sched.h>
 #include <xen/sysctl.h>
 
 #include "check.h"
@@ -2247,7 +2256,8 @@ static int fill_pool(const char *kind, long nr, const char *seed)
 
 	for (i = 0; i < nr; i++)
 		done += put(pool, i / 1024, i, seed_of(seed, i)) == 1;
-	note("%ld of %ld pages", done, nr);
+	note("%ld of %ld pages, %ld KiB of %ld are the domain's own", done, nr,
+	     tot_pages() * 4, max_pages() * 4);
 	printf("%d\n", pool);
 	return done != nr;
 }
@@ -2282,28 +2292,99 @@ static int hog(const char *seconds)
 	return 0;
 }
 
+/* Until the domain goes, which is best in the midst of one of these */
+static int abuse(const char *seconds)
+{
+	double end = strcmp(seconds, "forever") ? now() + atof(seconds) : 1e18;
+	long bad = 0, pools = 0;
+	int pool, nr = 100;
+
+	for (; now() < end; pools++) {
+		pool = new_pool(pools % 2 ? PERSISTENT : EPHEMERAL);
+		fill(0, 1);
+		hyper_many(gen(PUT, pool, 1, 0), 2000);
+		call_bad_pointers(&nr);
+		bad += nr * ARRAY_SIZE(bad_pointers);
+		CHECK_OP(destroy(pool), ==, 1);
+	}
+	printf("refused %ld pools %ld\n", bad, pools);
+	return 0;
+}
+
+static int most(int domid, const char *seconds)
+{
+	double end = now() + atof(seconds);
+	uint64_t used = 0, evicted = 0;
+	long samples = 0, ret = 0;
+
+	for (; now() < end; samples++) {
+		struct xen_sysctl_tmem_op op = {
+			.cmd = XEN_SYSCTL_TMEM_OP_GET, .domid = domid };
+
+		set_xen_guest_handle(op.stats, stats_buf());
+		ret = control(&op);
+		if (ret || op.domid != domid)
+			fail("no domain %d (%ld)", domid, ret);
+		if (!samples)
+			evicted = stats_buf()->evicted;
+		if (used < stats_buf()->used_bytes)
+			used = stats_buf()->used_bytes;
+	}
+	printf("most %lu KiB evicted %lu samples %ld\n", used >> 10,
+	       stats_buf()->evicted - evicted, samples);
+	return 0;
+}
+
+/*
+ * Xen cannot reset a PV domain, finds that out last, and crashes it.  Its pools
+ * are gone then, and the domain is still there.
+ */
+static int soft_reset(int domid)
+{
+	struct sched_remote_shutdown *down = shared_page;
+	struct xen_domctl *domctl = shared_page;
+	long ret;
+
+	*down = (struct sched_remote_shutdown){ domid, SHUTDOWN_soft_reset };
+	CHECK_OP(xen_call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown,
+			  (uintptr_t)down), ==, 0);
+	memset(domctl, 0, sizeof(*domctl));
+	domctl->cmd = XEN_DOMCTL_soft_reset;
+	domctl->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+	domctl->domain = domid;
+	ret = xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0);
+	printf("soft reset %ld\n", ret);
+	return ret != -EINVAL;
+}
+
 static int control_all(const char *seconds)
 {
+	bool known[64] = { 0 };
 	static const uint32_t cmds[] = {
 		XEN_SYSCTL_TMEM_OP_FREEZE, XEN_SYSCTL_TMEM_OP_THAW,
 		XEN_SYSCTL_TMEM_OP_GET, XEN_SYSCTL_TMEM_OP_SET,
 		XEN_SYSCTL_TMEM_OP_SET_AUTH, XEN_SYSCTL_TMEM_OP_GET_AUTH };
 	double end = now() + atof(seconds);
-	long domid, i, done = 0;
+	long domid, i, done = 0, gone = 0;
 
 	while (now() < end) {
-		for (domid = 0; domid < 64; domid++) {
+		for (domid = 0; domid < ARRAY_SIZE(known); domid++) {
+			long before = done;
+
 			for (i = 0; i < ARRAY_SIZE(cmds); i++) {
 				struct xen_sysctl_tmem_op op = {
 					.cmd = cmds[i], .domid = domid };
 
 				set_xen_guest_handle(op.stats, stats_buf());
-				done += control(&op) == 0;
+				/* GET finds the next one, if there is none */
+				done += control(&op) == 0 && op.domid == domid;
 			}
+			gone += known[domid] && done == before;
+			known[domid] = done != before;
 		}
 		flush_kib(64);
 	}
-	printf("controls %ld\n", done);
+	printf("controls %ld gone %ld\n", done, gone);
 	return 0;
 }
 
@@ -2452,6 +2533,21 @@ int main(int argc, char **argv)
 		return verify_pool(atoi(argv[2]), atol(argv[3]), argv[4]);
 	if (argc == 3 && !strcmp(argv[1], "--hog"))
 		return hog(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "--destroy")) {
+		for (i = 0; i < MAX_POOLS; i++)
+			destroy(i);
+		return 0;
+	}
+	if (argc == 3 && !strcmp(argv[1], "--abuse"))
+		return abuse(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "--most"))
+		return most(atoi(argv[2]), argv[3]);
+	if (argc == 2 && !strcmp(argv[1], "--heap")) {
+		printf("%ld\n", settled_free_pages());
+		return 0;
+	}
+	if (argc == 3 && !strcmp(argv[1], "--soft-reset"))
+		return soft_reset(atoi(argv[2]));
 	if (argc == 3 && !strcmp(argv[1], "--control"))
 		return control_all(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "--bench"))
