@@ -4,8 +4,10 @@
  *
  *	abi_test [TEST...]	all tests for this hypervisor, or these; TAP
  *	abi_test --list SET	names of the tests of on, off, none, dma or guest
- *	abi_test --fill KIND NR SEED	put NR pages into a pool, "ephemeral" or
- *				"persistent"; prints its id, and leaves it
+ *	abi_test --fill KIND NR SEED	put NR pages into a pool, "ephemeral",
+ *				"persistent" or "shared", and then its uuid is
+ *				01000000-0000-0000-0200-000000000000; prints its
+ *				id, and leaves it
  *	abi_test --verify ID NR SEED	get them: each one as it was put, or not
  *				at all; prints how many of each
  *	abi_test --destroy	all pools of this domain
@@ -53,7 +55,8 @@
  *  T16 flush and allocation deadlocked
  *
  * T20, T21, and what T8, T15 and T31 say of a domain's end need a second domain:
- * the workers above are for that.  T22-T26 and T29 are about what is not there.
+ * the workers above are for that, see domains.  T22-T26 and T29 are about what is
+ * not there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -388,6 +391,31 @@ static long shared_pages(void)
 	set_xen_guest_handle(op.stats, stats_buf());
 	ret = control(&op);
 	return ret ?: (long)stats_buf()->eph_pages;
+}
+
+/* Settings and numbers of the shared pool.  Return: 0, or -ENOENT */
+static long get_shared(uint64_t lo, uint64_t hi, struct xen_sysctl_tmem_op *op)
+{
+	uint32_t nr;
+	long ret;
+
+	for (nr = 0;; nr++) {
+		*op = (struct xen_sysctl_tmem_op){
+			.cmd = XEN_SYSCTL_TMEM_OP_GET,
+			.flags = XEN_SYSCTL_TMEM_SHARED, .nr = nr };
+		set_xen_guest_handle(op->stats, stats_buf());
+		ret = control(op);
+		if (ret || (op->uuid[0] == lo && op->uuid[1] == hi))
+			return ret;
+	}
+}
+
+static struct xen_sysctl_tmem_stats shared_stats(uint64_t lo, uint64_t hi)
+{
+	struct xen_sysctl_tmem_op op;
+
+	CHECK_OP(get_shared(lo, hi, &op), ==, 0);
+	return *stats_buf();
 }
 
 static long flush_kib(uint64_t kib)
@@ -826,6 +854,89 @@ static void shared_pool_is_one_pool_for_all_users(void)
 	CHECK_OP(authorise(1, 2, true), ==, 0);
 	CHECK_OP(try_pool(SHARED, 1, 2), ==, 1);
 	CHECK_OP(get(1, 1, 1), ==, -EEMPTY);
+}
+
+static void shared_pool_has_settings_of_its_own(void)
+{
+	struct xen_sysctl_tmem_op op, set = {
+		.cmd = XEN_SYSCTL_TMEM_OP_SET,
+		.flags = XEN_SYSCTL_TMEM_SHARED | XEN_SYSCTL_TMEM_COMPRESS,
+		.mask = XEN_SYSCTL_TMEM_SET_WEIGHT | XEN_SYSCTL_TMEM_SET_CAP |
+			XEN_SYSCTL_TMEM_SET_MIN | XEN_SYSCTL_TMEM_SET_COMPRESS,
+		.weight = 7, .cap = 4096, .min = 400, .uuid = { 1, 2 } };
+	unsigned int i;
+
+	CHECK_OP(control(&set), ==, -ENOENT);
+	CHECK_OP(authorise(1, 2, true), ==, 0);
+	CHECK_OP(try_pool(SHARED, 1, 2), ==, 0);
+	CHECK_OP(control(&set), ==, 0);
+	CHECK_OP(get_shared(1, 2, &op), ==, 0);
+	CHECK_OP(op.weight, ==, 7);
+	CHECK_OP(op.cap, ==, 4096);
+	CHECK_OP(op.min, ==, 400);
+	CHECK_OP(op.flags, ==, set.flags);
+	for (i = 0; i < WORDS; i++)
+		page[0][i] = i / 16;
+	CHECK_OP(hyper(gen(PUT, 0, 1, 1)), ==, 1);
+	CHECK_OP(shared_stats(1, 2).lz4_pages, ==, 1);
+	fill(0, JUNK);
+	CHECK_OP(hyper(gen(GET, 0, 1, 1)), ==, 1);
+	for (i = 0; i < WORDS; i++)
+		CHECK(page[0][i] == i / 16, "wrong contents");
+	fill(0, 1);
+	hyper_many(gen(PUT, 0, 2, 0), 2000);
+	CHECK_OP(shared_stats(1, 2).evicted, >, 900);
+	CHECK_OP(shared_stats(1, 2).used_bytes, <=, 4096 << 10);
+
+	/* They go with it */
+	CHECK_OP(destroy(0), ==, 1);
+	CHECK_OP(try_pool(SHARED, 1, 2), ==, 0);
+	CHECK_OP(get_shared(1, 2, &op), ==, 0);
+	CHECK_OP(op.weight, ==, 100);
+	CHECK(op.cap == ~0ULL && !op.min, "settings of an older pool");
+}
+
+/* It is the caller that is frozen, not the pool */
+static void frozen_domain_adds_nothing_to_shared_pool(void)
+{
+	CHECK_OP(authorise(1, 2, true), ==, 0);
+	CHECK_OP(try_pool(SHARED, 1, 2), ==, 0);
+	MUST_PUT(0, 1, 1, 1);
+	CHECK_OP(control_cmd(XEN_SYSCTL_TMEM_OP_FREEZE, 0), ==, 0);
+	CHECK_OP(put(0, 1, 2, 1), ==, -EFROZEN);
+	MUST_PUT(0, 1, 1, 2);
+	MUST_GET(0, 1, 1, 2);
+	CHECK_OP(flush_page(0, 1, 1), ==, -EFROZEN);
+	MUST_MISS(0, 1, 1);
+	CHECK_OP(control_cmd(XEN_SYSCTL_TMEM_OP_THAW, 0), ==, 0);
+	MUST_PUT(0, 1, 2, 1);
+}
+
+/* T20: a shared pool is one more client, as heavy as any other */
+static void shared_pool_has_a_share(void)
+{
+	long kib;
+	int i;
+
+	CHECK_OP(authorise(1, 2, true), ==, 0);
+	CHECK_OP(try_pool(SHARED, 1, 2), ==, 0);
+	CHECK_OP(try_pool(SHARED, 1, 2), ==, 1);
+	CHECK_OP(new_pool(EPHEMERAL), ==, 2);
+	fill(0, 2);
+	CHECK_OP(hyper_many(gen(PUT, 0, 1, 0), 3000), ==, 3000);
+	CHECK_OP(hyper_many(gen(PUT, 2, 1, 0), 1000), ==, 1000);
+	for (kib = 0; kib < 4000; kib += flush_kib(4000 - kib))
+		;
+	CHECK_OP(stats().eph_pages, ==, 1000);
+	CHECK_OP(shared_stats(1, 2).evicted, >=, 900);
+	/* Nobody is its owner, who could leave */
+	CHECK_OP(destroy(0), ==, 1);
+	for (i = 0; i < 2; i++)
+		for (kib = 0; kib < 4000; kib += flush_kib(4000 - kib))
+			;
+	note("shared %lu, private %lu", shared_stats(1, 2).eph_pages,
+	     stats().eph_pages);
+	CHECK_OP(shared_stats(1, 2).eph_pages, <, 1050);
 }
 
 static void destroyed_pool_is_gone(void)
@@ -1397,6 +1508,89 @@ static void pool_can_go_while_it_is_used(void)
 		note("%d pools; meanwhile %ld gets hit, %ld puts found no pool",
 		     i, (long)hits, (long)no_pool);
 	}
+}
+
+static void destroy_slowly(void *arg)
+{
+	ready = 1;
+	CHECK_OP(destroy(*(int *)arg), ==, 1);
+	ready = 2;
+}
+
+/* T12 for the pool behind an id */
+static void who_joins_a_dying_shared_pool_gets_a_new_one(void)
+{
+	int round, during = 0, nr = MANY / 4;
+	struct xen_sysctl_tmem_op op;
+
+	CHECK_OP(authorise(1, 2, true), ==, 0);
+	for (round = 0; round < 6; round++) {
+		int old = try_pool(SHARED, 1, 2), new;
+		struct worker w;
+
+		fill(0, 4);
+		CHECK_OP(hyper_many(gen(PUT, old, 1, 0), nr), ==, nr);
+		ready = 0;
+		w = start(1, destroy_slowly, &old);
+		while (!ready || (ready == 1 && !get_shared(1, 2, &op)))
+			;
+		new = try_pool(SHARED, 1, 2);
+		CHECK(new >= 0, "no pool: %d", new);
+		during += new != old;	/* the old id is not free yet */
+		CHECK_OP(get(new, 1, nr - 1), ==, -EEMPTY);
+		MUST_PUT(new, 1, 5, 9);
+		finish(&w);
+		MUST_GET(new, 1, 5, 9);
+		CHECK_OP(shared_stats(1, 2).eph_pages, ==, 1);
+		CHECK_OP(destroy(new), ==, 1);
+	}
+	note("%d of %d times the old one was still going", during, round);
+	CHECK(during, "never at the same time");
+}
+
+static atomic_long joined;
+
+static void join_and_destroy(void *arg)
+{
+	uint64_t uuid = (uintptr_t)arg;
+	int i;
+
+	for (i = 0; !stop; i++) {
+		long id = try_pool(SHARED, uuid, uuid);
+
+		CHECK(id >= 0 || id == -EPERM, "join: %ld", id);
+		if (id >= 0) {
+			op_with(PUT, id, i, i, frame[2]);
+			joined++;
+		}
+		destroy(i % MAX_POOLS);		/* whoever's it is */
+	}
+}
+
+/* T12, T19, T30 */
+static void two_vcpus_may_destroy_one_anothers_pools(void)
+{
+	struct worker w[2];
+	uintptr_t i;
+
+	stop = false;
+	joined = 0;
+	fill(2, 6);
+	for (i = 0; i < 2; i++) {
+		CHECK_OP(authorise(i, i, true), ==, 0);
+		w[i] = start(i, join_and_destroy, (void *)i);
+	}
+	sleep(10);
+	stop = true;
+	for (i = 0; i < 2; i++)
+		finish(&w[i]);
+	note("joined %ld times", joined);
+	CHECK_OP(joined, >, 100);
+	for (i = 0; i < MAX_POOLS; i++)
+		destroy(i);
+	CHECK_OP(shared_pages(), ==, -ENOENT);
+	CHECK_OP(stats().eph_pages, ==, 0);
+	CHECK_OP(new_pool(EPHEMERAL), ==, 0);
 }
 
 static void put_in_turn(void *arg)
@@ -2105,6 +2299,9 @@ static const struct test {
 	TEST(ON, shared_pool_without_authority_is_private),
 	TEST(ON, seventeenth_shared_pool_is_refused),
 	TEST(ON, shared_pool_is_one_pool_for_all_users),
+	TEST(ON, shared_pool_has_settings_of_its_own),
+	TEST(ON, frozen_domain_adds_nothing_to_shared_pool),
+	TEST(ON, shared_pool_has_a_share),
 	TEST(ON, destroyed_pool_is_gone),
 	TEST(ON, ephemeral_get_is_exclusive),
 	TEST(ON, persistent_get_leaves_the_page),
@@ -2124,6 +2321,8 @@ static const struct test {
 	TEST(ON, stored_pages_are_not_the_domains_own),
 	TEST(ON, pools_made_at_once_are_distinct),
 	TEST(ON, pool_can_go_while_it_is_used),
+	TEST(ON, who_joins_a_dying_shared_pool_gets_a_new_one),
+	TEST(ON, two_vcpus_may_destroy_one_anothers_pools),
 	TEST(ON, same_handle_on_two_vcpus_is_never_torn),
 	TEST(ON, object_of_1e5_pages_is_dropped_in_steps),
 	TEST(ON, pool_of_1e5_pages_is_dropped_in_steps),
@@ -2251,14 +2450,17 @@ static uint64_t seed_of(const char *seed, uint32_t index)
 
 static int fill_pool(const char *kind, long nr, const char *seed)
 {
-	int pool = new_pool(strcmp(kind, "persistent") ? EPHEMERAL : PERSISTENT);
-	long i, done = 0;
+	uint32_t flags = !strcmp(kind, "persistent") ? PERSISTENT :
+			 !strcmp(kind, "shared") ? SHARED : EPHEMERAL;
+	long i, done = 0, pool = try_pool(flags, 1, 2);
+
+	CHECK(pool >= 0, "no pool: %ld", pool);
 
 	for (i = 0; i < nr; i++)
 		done += put(pool, i / 1024, i, seed_of(seed, i)) == 1;
 	note("%ld of %ld pages, %ld KiB of %ld are the domain's own", done, nr,
 	     tot_pages() * 4, max_pages() * 4);
-	printf("%d\n", pool);
+	printf("%ld\n", pool);
 	return done != nr;
 }
 
