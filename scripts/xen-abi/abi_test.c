@@ -18,6 +18,7 @@
  *				dom0, while others come and go (T15)
  *	abi_test --most DOMID SECONDS	the most memory that a domain's pages ever
  *				took, in dom0
+ *	abi_test --memory DOMID	what a domain owns, and may, in dom0
  *	abi_test --heap		how many pages are free, when that has settled
  *	abi_test --soft-reset DOMID	of a domain that cannot be reset, in dom0
  *				(T31)
@@ -2458,8 +2459,7 @@ static int fill_pool(const char *kind, long nr, const char *seed)
 
 	for (i = 0; i < nr; i++)
 		done += put(pool, i / 1024, i, seed_of(seed, i)) == 1;
-	note("%ld of %ld pages, %ld KiB of %ld are the domain's own", done, nr,
-	     tot_pages() * 4, max_pages() * 4);
+	note("%ld of %ld pages", done, nr);
 	printf("%ld\n", pool);
 	return done != nr;
 }
@@ -2534,6 +2534,21 @@ static int most(int domid, const char *seconds)
 	}
 	printf("most %lu KiB evicted %lu samples %ld\n", used >> 10,
 	       stats_buf()->evicted - evicted, samples);
+	return 0;
+}
+
+static int memory(int domid)
+{
+	struct xen_domctl *domctl = shared_page;
+
+	memset(domctl, 0, sizeof(*domctl));
+	domctl->cmd = XEN_DOMCTL_getdomaininfo;
+	domctl->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+	domctl->domain = domid;
+	CHECK_OP(xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0), ==, 0);
+	printf("own %lu KiB of %lu KiB\n",
+	       domctl->u.getdomaininfo.tot_pages * 4,
+	       domctl->u.getdomaininfo.max_pages * 4);
 	return 0;
 }
 
@@ -2744,6 +2759,8 @@ int main(int argc, char **argv)
 		return abuse(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "--most"))
 		return most(atoi(argv[2]), argv[3]);
+	if (argc == 3 && !strcmp(argv[1], "--memory"))
+		return memory(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "--heap")) {
 		printf("%ld\n", settled_free_pages());
 		return 0;
