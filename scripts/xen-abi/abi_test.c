@@ -3,7 +3,7 @@
  * abi_test - hypercall 38, and who means no good
  *
  *	abi_test [TEST...]	all tests for this hypervisor, or these; TAP
- *	abi_test --list SET	names of the tests of on, off, none, dma or guest
+ *	abi_test --list SET	names of the tests of on, off, none, dma, pv or hvm
  *	abi_test --fill KIND NR SEED	put NR pages into a pool, "ephemeral",
  *				"persistent" or "shared", and then its uuid is
  *				01000000-0000-0000-0200-000000000000; prints its
@@ -120,14 +120,7 @@ _Static_assert(offsetof(struct tmem_raw_op, pfn_offset) == 40, "");
 _Static_assert(offsetof(struct tmem_raw_op, len) == 44, "");
 _Static_assert(offsetof(struct tmem_raw_op, cmfn) == 48, "");
 
-struct privcmd_hypercall {
-	uint64_t op;
-	uint64_t arg[5];
-};
-#define IOCTL_PRIVCMD_HYPERCALL	_IOC(_IOC_NONE, 'P', 0, \
-				     sizeof(struct privcmd_hypercall))
-
-static int raw = -1, privcmd = -1;
+static int raw = -1;
 static uint64_t *page[TMEM_RAW_PAGES];	/* mapped here, ... */
 static uint64_t frame[TMEM_RAW_PAGES];	/* ... and named so by Xen */
 
@@ -309,10 +302,10 @@ static void *shared_page;
 
 static long xen_call(uint64_t op, uint64_t arg1, uint64_t arg2)
 {
-	struct privcmd_hypercall call = { op, { arg1, arg2 } };
-	long ret = ioctl(privcmd, IOCTL_PRIVCMD_HYPERCALL, &call);
+	struct tmem_raw_hypercall h = { .nr = op, .arg = { arg1, arg2 } };
 
-	return ret < 0 ? -errno : ret;
+	SYS(ioctl(raw, TMEM_RAW_HYPERCALL, &h));
+	return h.ret;
 }
 
 static long sysctl_call(uint32_t cmd, void *u, size_t len)
@@ -2281,21 +2274,21 @@ static void control_from_guest_is_refused(void)
  * The runner
  */
 
-enum set { ON, OFF, NONE, DMA, GUEST };
-static const char *const set_names[] = { "on", "off", "none", "dma", "guest" };
+enum { ON = 1, OFF = 2, NONE = 4, DMA = 8, PV = 16, HVM = 32 };
+static const char *const set_names[] = { "on", "off", "none", "dma", "pv", "hvm" };
 
-#define TEST(set, name) { set, #name, name }
+#define TEST(sets, name) { sets, #name, name }
 static const struct test {
-	enum set set;
+	unsigned int sets;	/* those that have it */
 	const char *name;
 	void (*run)(void);
 } tests[] = {
 	TEST(ON, handle_is_pool_oid_and_index),
-	TEST(ON, op_is_56_bytes),
+	TEST(ON | PV | HVM, op_is_56_bytes),
 	TEST(ON, other_commands_do_nothing),
-	TEST(ON, reserved_pool_flags_are_refused),
-	TEST(ON, pool_ids_are_checked),
-	TEST(ON, seventeenth_pool_is_refused),
+	TEST(ON | PV | HVM, reserved_pool_flags_are_refused),
+	TEST(ON | PV | HVM, pool_ids_are_checked),
+	TEST(ON | PV | HVM, seventeenth_pool_is_refused),
 	TEST(ON, pools_of_earlier_kernel_can_be_dropped),
 	TEST(ON, shared_pool_without_authority_is_private),
 	TEST(ON, seventeenth_shared_pool_is_refused),
@@ -2303,28 +2296,28 @@ static const struct test {
 	TEST(ON, shared_pool_has_settings_of_its_own),
 	TEST(ON, frozen_domain_adds_nothing_to_shared_pool),
 	TEST(ON, shared_pool_has_a_share),
-	TEST(ON, destroyed_pool_is_gone),
-	TEST(ON, ephemeral_get_is_exclusive),
-	TEST(ON, persistent_get_leaves_the_page),
-	TEST(ON, second_put_is_the_one_that_is_got),
-	TEST(ON, flushes_take_what_they_name),
-	TEST(ON, works_in_multicall),
+	TEST(ON | PV | HVM, destroyed_pool_is_gone),
+	TEST(ON | PV | HVM, ephemeral_get_is_exclusive),
+	TEST(ON | PV | HVM, persistent_get_leaves_the_page),
+	TEST(ON | PV | HVM, second_put_is_the_one_that_is_got),
+	TEST(ON | PV | HVM, flushes_take_what_they_name),
+	TEST(ON | PV | HVM, works_in_multicall),
 	TEST(ON, bad_frames_are_refused),
 	TEST(ON, bad_frame_on_get_leaves_no_half_removed_page),
-	TEST(ON, bad_frame_does_not_keep_a_lock),
-	TEST(ON, get_into_page_table_is_refused),
+	TEST(ON | PV | HVM, bad_frame_does_not_keep_a_lock),
+	TEST(ON | PV, get_into_page_table_is_refused),
 	TEST(ON, put_reads_only_own_frames),
-	TEST(ON, bad_op_pointer_is_refused),
+	TEST(ON | PV | HVM, bad_op_pointer_is_refused),
 	TEST(ON, million_failing_calls_are_silent),
 	TEST(ON, persistent_pages_stay_below_max_pages),
 	TEST(ON, lowered_max_pages_counts_for_every_put),
 	TEST(ON, failed_duplicate_put_leaves_nothing),
 	TEST(ON, stored_pages_are_not_the_domains_own),
-	TEST(ON, pools_made_at_once_are_distinct),
+	TEST(ON | PV, pools_made_at_once_are_distinct),
 	TEST(ON, pool_can_go_while_it_is_used),
 	TEST(ON, who_joins_a_dying_shared_pool_gets_a_new_one),
 	TEST(ON, two_vcpus_may_destroy_one_anothers_pools),
-	TEST(ON, same_handle_on_two_vcpus_is_never_torn),
+	TEST(ON | PV, same_handle_on_two_vcpus_is_never_torn),
 	TEST(ON, object_of_1e5_pages_is_dropped_in_steps),
 	TEST(ON, pool_of_1e5_pages_is_dropped_in_steps),
 	TEST(ON, numbers_and_memory_return_to_what_they_were),
@@ -2345,7 +2338,7 @@ static const struct test {
 	TEST(OFF, without_the_option_all_is_enodev),
 	TEST(NONE, on_stock_xen_all_is_enosys),
 	TEST(DMA, low_memory_is_kept_for_devices),
-	TEST(GUEST, control_from_guest_is_refused),
+	TEST(PV | HVM, control_from_guest_is_refused),
 };
 
 static void open_all(void)
@@ -2360,7 +2353,6 @@ static void open_all(void)
 		close(module);
 	}
 	raw = SYS(open("/dev/tmem_raw", O_RDWR | O_CLOEXEC));
-	privcmd = SYS(open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC));
 	all = mmap(NULL, TMEM_RAW_PAGES * PAGE, PROT_READ | PROT_WRITE,
 		   MAP_SHARED, raw, 0);
 	CHECK(all != MAP_FAILED, "mmap: %s", strerror(errno));
@@ -2428,7 +2420,7 @@ static int run_tests(int argc, char **argv)
 		for (j = 1; j < argc; j++)
 			if (!strcmp(argv[j], tests[i].name))
 				break;
-		if (argc > 1 ? j == argc : tests[i].set != ON)
+		if (argc > 1 ? j == argc : !(tests[i].sets & ON))
 			continue;
 		ok = run_test(&tests[i]);
 		note("%s: %.1f s", tests[i].name, now() - t);
@@ -2731,15 +2723,24 @@ static int bench(const char *path)
 	return 0;
 }
 
+static void list(unsigned int set)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		if (tests[i].sets & set)
+			puts(tests[i].name);
+}
+
 int main(int argc, char **argv)
 {
 	int i;
 
 	setlinebuf(stdout);
 	if (argc == 3 && !strcmp(argv[1], "--list")) {
-		for (i = 0; i < ARRAY_SIZE(tests); i++)
-			if (!strcmp(argv[2], set_names[tests[i].set]))
-				puts(tests[i].name);
+		for (i = 0; i < ARRAY_SIZE(set_names); i++)
+			if (!strcmp(argv[2], set_names[i]))
+				list(1 << i);
 		return 0;
 	}
 	open_all();

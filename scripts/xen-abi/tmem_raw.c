@@ -7,6 +7,9 @@
  * included, on the CPU that the caller runs on.  Good frames are those of a few
  * pages that user space can map.
  *
+ * Other hypercalls are passed on as they are, too: a domU's privcmd would refuse
+ * those of the toolstack itself, and the hypervisor is who has to.
+ *
  * A call can be repeated in here, which is as fast as a guest can be, and the
  * only way to see what a call costs.
  */
@@ -67,6 +70,7 @@ static long tmem_raw_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
 	void __user *uarg = (void __user *)arg;
+	struct tmem_raw_hypercall h;
 	struct tmem_raw_call c;
 	long ret;
 	u64 val;
@@ -78,6 +82,13 @@ static long tmem_raw_ioctl(struct file *file, unsigned int cmd,
 		if (!ret && copy_to_user(uarg, &c, sizeof(c)))
 			return -EFAULT;
 		return ret;
+	}
+
+	if (cmd == TMEM_RAW_HYPERCALL) {
+		if (copy_from_user(&h, uarg, sizeof(h)))
+			return -EFAULT;
+		h.ret = privcmd_call(h.nr, h.arg[0], h.arg[1], 0, 0, 0);
+		return copy_to_user(uarg, &h, sizeof(h)) ? -EFAULT : 0;
 	}
 
 	if (get_user(val, (u64 __user *)uarg))

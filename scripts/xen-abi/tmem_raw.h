@@ -53,6 +53,18 @@ struct tmem_raw_call {
 	__u64 ticks;
 };
 
+/**
+ * struct tmem_raw_hypercall - issue any other hypercall
+ * @nr: which
+ * @arg: its arguments; what they point to has to be present
+ * @ret: out: what it returned
+ */
+struct tmem_raw_hypercall {
+	__u64 nr;
+	__u64 arg[2];
+	__s64 ret;
+};
+
 #define TMEM_RAW_CALL	_IOWR('T', 0, struct tmem_raw_call)
 /* in: number of a page; out: the name that the hypervisor has for it */
 #define TMEM_RAW_FRAME	_IOWR('T', 1, __u64)
@@ -60,5 +72,6 @@ struct tmem_raw_call {
 #define TMEM_RAW_PGD	_IOR('T', 2, __u64)
 /* in: how often to copy page 0 to page 1; out: ticks */
 #define TMEM_RAW_COPY	_IOWR('T', 3, __u64)
+#define TMEM_RAW_HYPERCALL	_IOWR('T', 4, struct tmem_raw_hypercall)
 
 #endif
