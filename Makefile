@@ -4,8 +4,9 @@
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make run           boot a guest without and with tmem, and show what it saves
-#: make test          all tests below; ends in a line "N passed, N failed"
+#: make run           two domains on Xen without and with tmem: what it saves
+#:                    (BACKEND=ram: a guest without Xen)
+#: make test          the tests below; ends in a line "N passed, N failed"
 run:
 	@scripts/run $(BACKEND)
 test:
@@ -22,7 +23,8 @@ test:
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
 #: make test-rig      the build and boot scripts themselves
-#: make test-xen      the hypercall, called as a hostile guest would
+#: make test-xen      the hypercall, called as a hostile guest would; several
+#:                    domains beside one another (that is not in make test)
 #: make bench-engine  the engine's speed and size, beside their targets
 #: make bench-xen     instructions per hypercall, beside their targets
 check:
