@@ -25,12 +25,12 @@ typedef uint8_t u8;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-#define PAGE_SHIFT		12
 #define PAGE_SIZE		4096ul
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ____cacheline_aligned	__attribute__((aligned(64)))
 #define array_index_nospec(i, n) ((i) < (n) ? (i) : 0)
 #define EXPORT_SYMBOL_GPL(sym)	struct sym
+#define PAGE_SHIFT		12
 
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
