@@ -75,8 +75,8 @@
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
-#define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)
-#define TME_CHUNK		(8 * PAGE_SIZE)	/* step of the host's total */
+#define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)	/* step of the host's total */
+#define TME_CHUNK		(1ul << TME_CHUNK_SHIFT)
 /* Evictions for one put: a chunk of pages that repeat a word is 670 */
 #define TME_PUT_EVICTS		1024
 #define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */

@@ -379,6 +379,25 @@ static bool shared(struct fuzz *f, const struct model_client *c)
 	return f->threaded && c == &f->client[CLIENTS - 1];
 }
 
+/*
+ * Does the model say what an operation on @pool does?  Not where others work, too.
+ * Where there is no such pool, @err is all that is to be checked.
+ */
+static bool is_known(struct fuzz *f, const struct model_client *c, u32 pool,
+		     int err)
+{
+	if (shared(f, c))
+		return false;
+	CHECK(has_pool(c, pool) || err == -EINVAL);
+	return has_pool(c, pool);
+}
+
+/* May a page that was put there be gone, and the model not know yet? */
+static bool may_be_gone(const struct model_client *c, u32 pool)
+{
+	return c->fuzzy && c->pool[pool] != PERSISTENT;
+}
+
 static void check_page(struct fuzz *f, const page_t *page, u32 nr, u64 seed)
 {
 	u64 says = page_seed(page);
@@ -414,10 +433,8 @@ static void do_put(struct fuzz *f, struct op *op)
 		      err == -EDQUOT || err == -ENOSPC);
 		return;
 	}
-	if (!has_pool(c, op->pool)) {
-		CHECK(err == -EINVAL);
+	if (!is_known(f, c, op->pool, err))
 		return;
-	}
 	dup = f->page[nr].seed;
 	may_fail = f->fails || c->cap != ULONG_MAX || limit != ULONG_MAX;
 	CHECK(!err || (may_fail && (err == -ENOMEM || err == -EDQUOT ||
@@ -456,10 +473,8 @@ static void do_get(struct fuzz *f, struct op *op)
 			check_page(f, &page, nr, 0);
 		return;
 	}
-	if (!has_pool(c, op->pool)) {
-		CHECK(err == -EINVAL);
+	if (!is_known(f, c, op->pool, err))
 		return;
-	}
 	c->gets++;
 	seed = f->page[nr].seed;
 	if (!seed) {
@@ -468,7 +483,7 @@ static void do_get(struct fuzz *f, struct op *op)
 	}
 	if (err == -ENOENT) {
 		/* evicted; so are all that are older, see model_settle() */
-		CHECK(c->fuzzy && c->pool[op->pool] != PERSISTENT);
+		CHECK(may_be_gone(c, op->pool));
 		model_del(f, c, nr);
 		c->gone++;
 		return;
@@ -496,16 +511,12 @@ static void do_lookup(struct fuzz *f, struct op *op)
 			     index_of(op->index));
 	u64 seed;
 
-	if (shared(f, c))
+	if (!is_known(f, c, op->pool, err))
 		return;
-	if (!has_pool(c, op->pool)) {
-		CHECK(err == -EINVAL);
-		return;
-	}
 	c->gets += !!err;
 	seed = f->page[handle(f, c, op->pool, op->object, op->index)].seed;
 	CHECK(seed || err == -ENOENT);
-	CHECK(!seed || !err || (c->fuzzy && c->pool[op->pool] != PERSISTENT));
+	CHECK(!seed || !err || may_be_gone(c, op->pool));
 }
 
 static void do_flush(struct fuzz *f, struct op *op)
@@ -515,18 +526,14 @@ static void do_flush(struct fuzz *f, struct op *op)
 				 index_of(op->index));
 	u32 nr;
 
-	if (shared(f, c))
+	if (!is_known(f, c, op->pool, err))
 		return;
-	if (!has_pool(c, op->pool)) {
-		CHECK(err == -EINVAL);
-		return;
-	}
 	nr = handle(f, c, op->pool, op->object, op->index);
 	if (!f->page[nr].seed) {
 		CHECK(err == -ENOENT);
 		return;
 	}
-	CHECK(!err || (c->fuzzy && c->pool[op->pool] != PERSISTENT));
+	CHECK(!err || may_be_gone(c, op->pool));
 	model_del(f, c, nr);
 	c->flushed++;
 	c->gone++;
@@ -541,17 +548,13 @@ static void do_flush_object(struct fuzz *f, struct op *op)
 	while ((err = tme_flush_object(c->client, op->pool,
 				       oid_of(op->object))) == -EAGAIN)
 		CHECK(shared(f, c) || ++calls <= INDEXES / 32);
-	if (shared(f, c))
+	if (!is_known(f, c, op->pool, err))
 		return;
-	if (!has_pool(c, op->pool)) {
-		CHECK(err == -EINVAL);
-		return;
-	}
 	n = model_del_object(f, c, op->pool, op->object);
 	c->flushed += n;
 	c->gone += n;
-	CHECK(err == (n ? 0 : -ENOENT) || (n && c->fuzzy && err == -ENOENT &&
-					   c->pool[op->pool] != PERSISTENT));
+	CHECK(err == (n ? 0 : -ENOENT) ||
+	      (n && err == -ENOENT && may_be_gone(c, op->pool)));
 }
 
 static void do_new_pool(struct fuzz *f, struct op *op)
