@@ -1,0 +1,689 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Evict what others are using, all the time, while they test.
+ *
+ * Precache only ever holds what reclaim has evicted, and preswap what was
+ * swapped out.  A test of a file system that fits into memory tests neither.  So
+ * this program reclaims memory from the cgroup that the tests run in, and does
+ * what an administrator may do meanwhile: drops caches, shrinks preswap, turns
+ * precache off and on, compacts memory.  It runs outside of that cgroup.
+ *
+ *
+ *	Pace
+ *
+ * The tests have to get on.  Taking pages as fast as they come back does not let
+ * them: all they do then is read again what was taken.  Waiting for a time is
+ * no better.  How far the tests get in that time depends on the machine, which
+ * may be an emulated one, and on what else it does.  So what counts is the
+ * progress of the tests:
+ *
+ * - their memory has grown by half of what was taken: they have been at work, and
+ *   there is something to be taken again;
+ * - they have used several times as much CPU time as it took to take it.  To
+ *   bring a page back costs about as much as to evict it, so most of their
+ *   time was for something else.  With much less, fio and stress-ng do not end.
+ *
+ * When the memory does not grow (a hot set that fits, or no more of it is
+ * wanted), much more of the second is sufficient.  Both are quantities of the
+ * cgroup, so that idle tests are left alone.
+ *
+ * There is no event to wait for: a cgroup tells when it exceeds a limit, but not
+ * when it grows, and pressure has a window of 500 ms at least.  So we look each
+ * TICK_MS, which is two reads of small files and costs a fraction of a percent.
+ *
+ *
+ *	The arena
+ *
+ * With --swap there is also anonymous memory of our own, with contents that we
+ * know.  For each page we have a version, which is what its words say.  Version
+ * 0 stands for zeros: never written, or MADV_DONTNEED.  After MADV_FREE the
+ * page is as it was, or zeros, as a whole; and one day may still become zeros,
+ * until it is written again.  A child is a snapshot: it verifies all of the
+ * arena, breaks COW in it, and verifies it once more, while its parent goes on.
+ */
+#define _GNU_SOURCE
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static __attribute__((noreturn, format(printf, 3, 4)))
+void fail_at(const char *file, int line, const char *fmt, ...);
+
+#include "../check.h"
+
+#define PAGE		4096L
+#define TICK_MS		10
+#define MIN_RECLAIM	(64L << 10)
+#define MAX_RECLAIM	(8L << 20)
+#define SHARE		4	/* of CPU time the tests get when they grow, */
+#define SHARE_IDLE	64	/* and when they do not */
+#define RUN		32	/* pages of the arena in one operation */
+#define REPORTS		10
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+#define TMEM		"/sys/kernel/mm/tmem/"
+
+/* A child counts as well */
+struct counts {
+	atomic_long reclaims, reclaimed_kib, drops, compactions, shrinks,
+		    toggles, pageouts, verified_pages, mismatches;
+};
+
+/* A file that we write to, or would if it were there */
+struct knob {
+	char path[PATH_MAX];
+	bool complained;
+};
+
+static struct counts *counts;
+static atomic_bool stop;
+static const char *dir;
+
+static struct knob reclaim, high, current, cpu_stat;
+static struct knob drop_caches = { .path = "/proc/sys/vm/drop_caches" };
+static struct knob compact = { .path = "/proc/sys/vm/compact_memory" };
+static struct knob shrink = { .path = TMEM "preswap_shrink" };
+static struct knob preswap_pages = { .path = TMEM "preswap_pages" };
+
+/* Gates are off for some steps, and then on again */
+static struct gate {
+	struct knob knob;
+	int off;
+} gates[] = {
+	{ .knob.path = TMEM "precache" },
+	{ .knob.path = TMEM "preswap" },
+};
+
+#define NR_GATES	(sizeof(gates) / sizeof(*gates))
+
+struct page {
+	uint32_t version;
+	bool freed;		/* zeros, too */
+};
+
+static unsigned char *arena;
+static struct page *pages;
+static long nr_pages;
+static pid_t child;
+
+static void fail_at(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "agitate: %s:%d: ", file, line);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	exit(2);
+}
+
+static long rnd(long below)
+{
+	return random() % below;
+}
+
+static long between(long from, long to)
+{
+	return from + rnd(to - from + 1);
+}
+
+/* Files of the kernel: what is not there is said once, and done without */
+
+static void complain(struct knob *k, int err)
+{
+	if (!k->complained)
+		fprintf(stderr, "agitate: %s: %s\n", k->path, strerror(err));
+	k->complained = true;
+}
+
+static bool read_knob(struct knob *k, char *buf, size_t size)
+{
+	int fd = open(k->path, O_RDONLY);
+	ssize_t len = fd < 0 ? -1 : read(fd, buf, size - 1);
+
+	if (len < 0)
+		complain(k, errno);
+	if (fd >= 0)
+		close(fd);
+	buf[len < 0 ? 0 : len] = '\0';
+	return len > 0;
+}
+
+/* The number after @key; -1 if there is none */
+static long number_in(struct knob *k, const char *key)
+{
+	char buf[4096], *at;
+
+	if (!read_knob(k, buf, sizeof(buf)))
+		return -1;
+	at = strstr(buf, key);
+	return at ? atol(at + strlen(key)) : -1;
+}
+
+/*
+ * There may be nothing to reclaim, no memory to bring pages back to, or a
+ * signal: that is the life of an administrator.
+ */
+static bool write_knob(struct knob *k, const char *value)
+{
+	int fd = open(k->path, O_WRONLY);
+	bool done = fd >= 0 && write(fd, value, strlen(value)) >= 0;
+
+	if (!done && errno != EAGAIN && errno != EINTR && errno != ENOMEM &&
+	    errno != EBUSY)
+		complain(k, errno);
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+static bool write_number(struct knob *k, long n)
+{
+	char value[32];
+
+	snprintf(value, sizeof(value), "%ld", n);
+	return write_knob(k, value);
+}
+
+/* Reclaim, and its pace */
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	SYS(clock_gettime(CLOCK_MONOTONIC, &ts));
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static long cpu_us(void)
+{
+	struct timespec ts;
+
+	SYS(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts));
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* What the last reclaim took, and how things stood after it */
+static struct {
+	long bytes;
+	long cost_us;
+	long memory;
+	long tests_us;
+} last;
+
+static void reclaim_some(void)
+{
+	long amount = between(MIN_RECLAIM / PAGE,
+			      (rnd(4) ? MAX_RECLAIM / 8 : MAX_RECLAIM) / PAGE) *
+		      PAGE;
+	long start = cpu_us(), before = number_in(&current, "");
+	bool done = write_number(&reclaim, amount);
+
+	last.cost_us = cpu_us() - start;
+	last.memory = number_in(&current, "");
+	last.tests_us = number_in(&cpu_stat, "usage_usec ");
+	/* In part only: others may have taken memory meanwhile */
+	last.bytes = done ? amount :
+		     before > last.memory ? before - last.memory : 0;
+	if (done)
+		counts->reclaims++;
+	counts->reclaimed_kib += last.bytes >> 10;
+}
+
+static bool tests_got_on(void)
+{
+	long memory = number_in(&current, "");
+	long tests_us = number_in(&cpu_stat, "usage_usec ") - last.tests_us;
+
+	/* Nothing to go by: then each tick */
+	if (memory < 0)
+		return true;
+	/* They may have given up memory on their own */
+	if (memory < last.memory)
+		last.memory = memory;
+	return tests_us >= SHARE_IDLE * last.cost_us ||
+	       (tests_us >= SHARE * last.cost_us &&
+		memory - last.memory >= last.bytes / 2);
+}
+
+/*
+ * Below what is used, and up again at once: who writes it reclaims down to it,
+ * but who exceeds it meanwhile is made to sleep.
+ */
+static void lower_high(void)
+{
+	long memory = number_in(&current, "");
+	char was[64];
+
+	if (memory < 2 * MIN_RECLAIM || !read_knob(&high, was, sizeof(was)))
+		return;
+	write_number(&high, memory - between(0, memory < 8 * MAX_RECLAIM ?
+					     memory / 8 : MAX_RECLAIM));
+	write_knob(&high, was);
+}
+
+/* What drops precache: seldom, or else there is nothing in it */
+
+static void drop(void)
+{
+	if (write_knob(&drop_caches, rnd(4) ? "1" : "3"))
+		counts->drops++;
+}
+
+/* A random file below the directory: some way down, at random */
+static void forget_file(void)
+{
+	int at = open(dir, O_RDONLY | O_DIRECTORY);
+	struct stat st = { .st_mode = S_IFDIR };
+
+	while (at >= 0 && S_ISDIR(st.st_mode)) {
+		DIR *d = fdopendir(at);
+		struct dirent *e;
+		char name[256] = "";
+		int seen = 0;
+
+		CHECK(d, "fdopendir: %s", strerror(errno));
+		while ((e = readdir(d)))
+			if (e->d_name[0] != '.' && !rnd(++seen))
+				memcpy(name, e->d_name, sizeof(name));
+		/* It may be gone, or be something else, by now */
+		at = openat(dirfd(d), name,
+			    O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+		closedir(d);
+		if (at >= 0)
+			SYS(fstat(at, &st));
+	}
+	if (at < 0)
+		return;
+	if (S_ISREG(st.st_mode))
+		posix_fadvise(at, 0, 0, POSIX_FADV_DONTNEED);
+	close(at);
+}
+
+static void shrink_some(void)
+{
+	long held = number_in(&preswap_pages, "");
+
+	if (held >= 0 && write_number(&shrink, rnd(held + 1)))
+		counts->shrinks++;
+}
+
+/* Gates: off for some steps.  One that was off before us stays so. */
+
+static void open_gate(struct gate *g)
+{
+	g->off = 0;
+	CHECK(write_knob(&g->knob, "1"), "%s stays off: %s", g->knob.path,
+	      strerror(errno));
+}
+
+static void close_gate(struct gate *g)
+{
+	if (!g->off && number_in(&g->knob, "") == 1 &&
+	    write_knob(&g->knob, "0")) {
+		g->off = between(1, 32);
+		counts->toggles++;
+	}
+}
+
+static void step_gates(void)
+{
+	struct gate *g;
+
+	for (g = gates; g < gates + NR_GATES; g++)
+		if (g->off && !--g->off)
+			open_gate(g);
+}
+
+static void open_gates(void)
+{
+	struct gate *g;
+
+	for (g = gates; g < gates + NR_GATES; g++)
+		if (g->off)
+			open_gate(g);
+}
+
+/* The arena */
+
+static uint64_t scramble(uint64_t x)
+{
+	x = (x ^ x >> 33) * 0xff51afd7ed558ccdULL;
+	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ULL;
+	return x ^ x >> 33;
+}
+
+/*
+ * Of each three versions one is compressible, one is not, and one has the same
+ * word everywhere.
+ */
+static uint64_t word_of(long page, uint32_t version, int i)
+{
+	uint64_t w = (uint64_t)version << 32 | page << 9;
+
+	switch (version % 3) {
+	case 0:
+		return w;
+	case 1:
+		return w | i;
+	default:
+		return scramble(w | i);
+	}
+}
+
+static void fill(long page, uint32_t version)
+{
+	uint64_t *p = (uint64_t *)(arena + page * PAGE);
+	int i;
+
+	for (i = 0; i < PAGE / 8; i++)
+		p[i] = word_of(page, version, i);
+}
+
+/* The first word that is not as it should be */
+static int wrong_word(long page, uint32_t version)
+{
+	uint64_t *p = (uint64_t *)(arena + page * PAGE);
+	int i;
+
+	for (i = 0; i < PAGE / 8; i++)
+		if (p[i] != (version ? word_of(page, version, i) : 0))
+			return i;
+	return -1;
+}
+
+/*
+ * A page that is free may become zeros while we look at it, and that is no
+ * mismatch: so what it was is looked at first, and what it may become last.
+ */
+static void verify(long page)
+{
+	struct page *pg = &pages[page];
+	int wrong = wrong_word(page, pg->version);
+	long other, found_page = -1;
+	uint32_t v, found_version = 0;
+	uint64_t found;
+
+	counts->verified_pages++;
+	if (wrong < 0 || (pg->freed && wrong_word(page, 0) < 0))
+		return;
+	if (++counts->mismatches > REPORTS)
+		return;
+	found = ((uint64_t *)(arena + page * PAGE))[wrong];
+	for (other = 0; other < nr_pages; other++)
+		for (v = 1; v <= pages[other].version; v++)
+			if (found == word_of(other, v, wrong)) {
+				found_page = other;
+				found_version = v;
+			}
+	printf("MISMATCH: arena page %ld word %d%s%s: expected %#lx (version %u), found %#lx",
+	       page, wrong, pg->freed ? ", freed" : "", child ? "" :
+	       ", in the child", word_of(page, pg->version, wrong),
+	       pg->version, found);
+	if (found_page >= 0)
+		printf(" (page %ld version %u)\n", found_page, found_version);
+	else
+		printf(" (%s)\n", found ? "not of any page" : "zeros");
+	fflush(stdout);
+}
+
+/* The child: what it sees does not change any more, but by itself */
+static _Noreturn void be_child(void)
+{
+	long i;
+
+	for (i = 0; i < nr_pages; i++)
+		verify(i);
+	for (i = rnd(4); i < nr_pages; i += 4) {
+		pages[i].freed = false;
+		fill(i, ++pages[i].version);
+	}
+	for (i = 0; i < nr_pages; i++)
+		verify(i);
+	_exit(0);
+}
+
+static void reap(void)
+{
+	int status;
+
+	if (child > 0) {
+		SYS(waitpid(child, &status, 0));
+		/* It dies of SIGBUS if a page of its cannot be had again */
+		if (status) {
+			printf("MISMATCH: the child ended with status %#x\n",
+			       status);
+			counts->mismatches++;
+		}
+	}
+	child = -1;
+}
+
+static void snapshot(void)
+{
+	reap();
+	fflush(stdout);
+	child = SYS(fork());
+	if (!child)
+		be_child();
+}
+
+/* A random run of pages, and something is done with it */
+static void step_arena(void)
+{
+	long first = rnd(nr_pages), i;
+	long nr = between(1, nr_pages - first < RUN ? nr_pages - first : RUN);
+	unsigned char *p = arena + first * PAGE;
+	int dice = rnd(100);
+
+	if (dice < 35) {
+		for (i = first; i < first + nr; i++) {
+			pages[i].freed = false;
+			fill(i, ++pages[i].version);
+		}
+	} else if (dice < 65) {
+		/* It may be refused while swap is off: then they stay */
+		if (!madvise(p, nr * PAGE, MADV_PAGEOUT))
+			counts->pageouts++;
+	} else if (dice < 90) {
+		for (i = first; i < first + nr; i++)
+			verify(i);
+	} else if (dice < 94) {
+		for (i = first; i < first + nr; i++)
+			pages[i].freed = true;
+		SYS(madvise(p, nr * PAGE, MADV_FREE));
+	} else if (dice < 98) {
+		SYS(madvise(p, nr * PAGE, MADV_DONTNEED));
+		for (i = first; i < first + nr; i++) {
+			pages[i].freed = false;
+			pages[i].version = 0;
+		}
+	} else {
+		snapshot();
+	}
+}
+
+static void wait_for_tests(void)
+{
+	long start = now_us();
+
+	do {
+		if (nr_pages)
+			step_arena();
+		/* The arena, too, leaves most of a CPU to the tests */
+		poll(NULL, 0, TICK_MS + SHARE * (now_us() - start) / 1000);
+		start = now_us();
+	} while (!stop && !tests_got_on());
+}
+
+static void agitate(void)
+{
+	long start = cpu_us();
+
+	reclaim_some();
+	switch (rnd(256)) {
+	case 0 ... 7:
+		lower_high();
+		break;
+	case 8 ... 11:
+		if (write_knob(&compact, "1"))
+			counts->compactions++;
+		break;
+	case 12 ... 13:
+		forget_file();
+		break;
+	case 14 ... 15:
+		shrink_some();
+		break;
+	case 16 ... 17:
+		close_gate(&gates[rnd(NR_GATES)]);
+		break;
+	case 18:
+		drop();
+		break;
+	}
+	step_gates();
+	last.cost_us = cpu_us() - start;
+}
+
+static void make_arena(long mib)
+{
+	nr_pages = mib << 20 >> 12;
+	arena = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pages = calloc(nr_pages, sizeof(*pages));
+	CHECK(arena != MAP_FAILED && pages, "no memory");
+	/* Half of it in large folios, where the kernel has them */
+	madvise(arena, nr_pages / 2 * PAGE, MADV_HUGEPAGE);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop = true;
+}
+
+/* Not for a page of the arena only: but then nothing is to be relied on */
+static void on_sigbus(int sig)
+{
+	(void)sig;
+	if (!child)
+		_exit(1);
+	printf("MISMATCH: SIGBUS: a page could not be had again\n");
+	counts->mismatches++;
+	exit(1);
+}
+
+/* However it ends */
+static void at_end(void)
+{
+	open_gates();
+	printf("agitate: reclaims %ld reclaimed_kib %ld drops %ld compactions %ld",
+	       counts->reclaims, counts->reclaimed_kib, counts->drops,
+	       counts->compactions);
+	printf(" shrinks %ld toggles %ld pageouts %ld verified_pages %ld mismatches %ld\n",
+	       counts->shrinks, counts->toggles, counts->pageouts,
+	       counts->verified_pages, counts->mismatches);
+}
+
+static _Noreturn void print_usage(void)
+{
+	fprintf(stderr,
+		"usage: agitate DIR --cgroup PATH [--seconds N] [--swap [--arena MIB]]\n"
+		"Evict what the tests in this cgroup use, until SIGTERM.\n");
+	exit(2);
+}
+
+static long positive(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 0);
+
+	if (*end || n < 1 || n > INT_MAX)
+		print_usage();
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "cgroup", required_argument, NULL, 'c' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "swap", no_argument, NULL, 'w' },
+		{ "arena", required_argument, NULL, 'a' },
+		{ }
+	};
+	struct sigaction on_end = { .sa_handler = on_signal };
+	const char *cgroup = NULL;
+	long seconds = 0, mib = 8, i;
+	bool swap = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (c) {
+		case 'c':
+			cgroup = optarg;
+			break;
+		case 's':
+			seconds = positive(optarg);
+			break;
+		case 'w':
+			swap = true;
+			break;
+		case 'a':
+			mib = positive(optarg);
+			break;
+		default:
+			print_usage();
+		}
+	if (optind != argc - 1 || !cgroup)
+		print_usage();
+	dir = argv[optind];
+	snprintf(reclaim.path, PATH_MAX, "%s/memory.reclaim", cgroup);
+	snprintf(high.path, PATH_MAX, "%s/memory.high", cgroup);
+	snprintf(current.path, PATH_MAX, "%s/memory.current", cgroup);
+	snprintf(cpu_stat.path, PATH_MAX, "%s/cpu.stat", cgroup);
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(counts != MAP_FAILED, "no memory");
+	if (swap)
+		make_arena(mib);
+	srandom(time(NULL) ^ getpid());
+	/* No SA_RESTART: a long write ends, too */
+	SYS(sigaction(SIGTERM, &on_end, NULL));
+	SYS(sigaction(SIGINT, &on_end, NULL));
+	SYS(sigaction(SIGALRM, &on_end, NULL));
+	signal(SIGBUS, on_sigbus);
+	alarm(seconds);
+	child = -1;
+	atexit(at_end);
+	while (!stop && !counts->mismatches) {
+		agitate();
+		wait_for_tests();
+	}
+	for (i = 0; i < nr_pages; i++)
+		verify(i);
+	reap();
+	return counts->mismatches ? 1 : 0;
+}
