@@ -35,11 +35,12 @@
  *	The arena
  *
  * With --swap there is also anonymous memory of our own, with contents that we
- * know.  For each page we have a version, which is what its words say.  Version
- * 0 stands for zeros: never written, or MADV_DONTNEED.  After MADV_FREE the
- * page is as it was, or zeros, as a whole; and one day may still become zeros,
- * until it is written again.  A child is a snapshot: it verifies all of the
- * arena, breaks COW in it, and verifies it once more, while its parent goes on.
+ * know.  Each time a page is written it gets a new version, which is what its
+ * words say.  Before, and after MADV_DONTNEED, there are zeros.  After MADV_FREE
+ * the page is as it was, or zeros, as a whole; and one day may still become
+ * zeros, until it is written again.  A child is a snapshot: it verifies all of
+ * the arena, breaks COW in it, with versions that its parent does not use, and
+ * verifies it once more, while its parent goes on.
  */
 #define _GNU_SOURCE
 
@@ -76,6 +77,7 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 #define SHARE_IDLE	64	/* and when they do not */
 #define RUN		32	/* pages of the arena in one operation */
 #define REPORTS		10
+#define CHILD_VERSION	0x1000000
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -116,9 +118,10 @@ static struct gate {
 
 #define NR_GATES	(sizeof(gates) / sizeof(*gates))
 
+/* What a page of the arena holds.  A version is never used again. */
 struct page {
 	uint32_t version;
-	bool freed;		/* zeros, too */
+	enum { ZEROS, WRITTEN, FREED } state;
 };
 
 static unsigned char *arena;
@@ -374,6 +377,13 @@ static uint64_t scramble(uint64_t x)
 	return x ^ x >> 33;
 }
 
+static uint64_t unscramble(uint64_t x)
+{
+	x = (x ^ x >> 33) * 0x9cb4b2f8129337dbULL;
+	x = (x ^ x >> 33) * 0x4f74430c22a54005ULL;
+	return x ^ x >> 33;
+}
+
 /*
  * Of each three versions one is compressible, one is not, and one has the same
  * word everywhere.
@@ -392,25 +402,42 @@ static uint64_t word_of(long page, uint32_t version, int i)
 	}
 }
 
-static void fill(long page, uint32_t version)
+static void write_page(long page, uint32_t more)
 {
 	uint64_t *p = (uint64_t *)(arena + page * PAGE);
 	int i;
 
+	pages[page].version += more;
+	pages[page].state = WRITTEN;
 	for (i = 0; i < PAGE / 8; i++)
-		p[i] = word_of(page, version, i);
+		p[i] = word_of(page, pages[page].version, i);
 }
 
 /* The first word that is not as it should be */
-static int wrong_word(long page, uint32_t version)
+static int wrong_word(long page, bool zeros)
 {
 	uint64_t *p = (uint64_t *)(arena + page * PAGE);
 	int i;
 
 	for (i = 0; i < PAGE / 8; i++)
-		if (p[i] != (version ? word_of(page, version, i) : 0))
+		if (p[i] != (zeros ? 0 : word_of(page, pages[page].version, i)))
 			return i;
 	return -1;
+}
+
+static void print_word(const char *what, uint64_t w, int i)
+{
+	uint64_t plain[] = { w, unscramble(w) };
+	int try;
+
+	printf(" %s %#lx", what, w);
+	for (try = 0; try < 2; try++) {
+		uint32_t version = plain[try] >> 32;
+		long page = plain[try] >> 9 & 0x7fffff;
+
+		if (version && word_of(page, version, i) == w)
+			printf(" (page %ld version %u)", page, version);
+	}
 }
 
 /*
@@ -420,45 +447,32 @@ static int wrong_word(long page, uint32_t version)
 static void verify(long page)
 {
 	struct page *pg = &pages[page];
-	int wrong = wrong_word(page, pg->version);
-	long other, found_page = -1;
-	uint32_t v, found_version = 0;
-	uint64_t found;
+	int wrong = wrong_word(page, pg->state == ZEROS);
 
 	counts->verified_pages++;
-	if (wrong < 0 || (pg->freed && wrong_word(page, 0) < 0))
+	if (wrong < 0 || (pg->state == FREED && wrong_word(page, true) < 0))
 		return;
 	if (++counts->mismatches > REPORTS)
 		return;
-	found = ((uint64_t *)(arena + page * PAGE))[wrong];
-	for (other = 0; other < nr_pages; other++)
-		for (v = 1; v <= pages[other].version; v++)
-			if (found == word_of(other, v, wrong)) {
-				found_page = other;
-				found_version = v;
-			}
-	printf("MISMATCH: arena page %ld word %d%s%s: expected %#lx (version %u), found %#lx",
-	       page, wrong, pg->freed ? ", freed" : "", child ? "" :
-	       ", in the child", word_of(page, pg->version, wrong),
-	       pg->version, found);
-	if (found_page >= 0)
-		printf(" (page %ld version %u)\n", found_page, found_version);
-	else
-		printf(" (%s)\n", found ? "not of any page" : "zeros");
+	printf("MISMATCH: arena page %ld word %d%s%s:", page, wrong,
+	       pg->state == FREED ? ", freed" : "", child ? "" :
+	       ", in the child");
+	print_word("expected", pg->state == ZEROS ? 0 :
+		   word_of(page, pg->version, wrong), wrong);
+	print_word("found", ((uint64_t *)(arena + page * PAGE))[wrong], wrong);
+	printf("\n");
 	fflush(stdout);
 }
 
 /* The child: what it sees does not change any more, but by itself */
-static _Noreturn void be_child(void)
+static __attribute__((noreturn)) void be_child(void)
 {
 	long i;
 
 	for (i = 0; i < nr_pages; i++)
 		verify(i);
-	for (i = rnd(4); i < nr_pages; i += 4) {
-		pages[i].freed = false;
-		fill(i, ++pages[i].version);
-	}
+	for (i = rnd(4); i < nr_pages; i += 4)
+		write_page(i, CHILD_VERSION);
 	for (i = 0; i < nr_pages; i++)
 		verify(i);
 	_exit(0);
@@ -469,7 +483,9 @@ static void reap(void)
 	int status;
 
 	if (child > 0) {
-		SYS(waitpid(child, &status, 0));
+		/* The signal that ends us may come now */
+		while (waitpid(child, &status, 0) < 0)
+			CHECK_OP(errno, ==, EINTR);
 		/* It dies of SIGBUS if a page of its cannot be had again */
 		if (status) {
 			printf("MISMATCH: the child ended with status %#x\n",
@@ -498,10 +514,8 @@ static void step_arena(void)
 	int dice = rnd(100);
 
 	if (dice < 35) {
-		for (i = first; i < first + nr; i++) {
-			pages[i].freed = false;
-			fill(i, ++pages[i].version);
-		}
+		for (i = first; i < first + nr; i++)
+			write_page(i, 1);
 	} else if (dice < 65) {
 		/* It may be refused while swap is off: then they stay */
 		if (!madvise(p, nr * PAGE, MADV_PAGEOUT))
@@ -511,14 +525,13 @@ static void step_arena(void)
 			verify(i);
 	} else if (dice < 94) {
 		for (i = first; i < first + nr; i++)
-			pages[i].freed = true;
+			if (pages[i].state == WRITTEN)
+				pages[i].state = FREED;
 		SYS(madvise(p, nr * PAGE, MADV_FREE));
 	} else if (dice < 98) {
 		SYS(madvise(p, nr * PAGE, MADV_DONTNEED));
-		for (i = first; i < first + nr; i++) {
-			pages[i].freed = false;
-			pages[i].version = 0;
-		}
+		for (i = first; i < first + nr; i++)
+			pages[i].state = ZEROS;
 	} else {
 		snapshot();
 	}
@@ -607,7 +620,7 @@ static void at_end(void)
 	       counts->verified_pages, counts->mismatches);
 }
 
-static _Noreturn void print_usage(void)
+static __attribute__((noreturn)) void print_usage(void)
 {
 	fprintf(stderr,
 		"usage: agitate DIR --cgroup PATH [--seconds N] [--swap [--arena MIB]]\n"

@@ -167,7 +167,7 @@ struct file {
 	unsigned char *want;
 	pthread_mutex_t mutex;
 	pthread_cond_t unlocked;
-	struct range ranges[MAX_THREADS * (AIOS + 2)];
+	struct range ranges[MAX_THREADS * (AIOS + 1)];
 	off_t size;
 	uint32_t ops;
 	struct entry log[LOG];
@@ -201,7 +201,9 @@ static bool selftest;
 static atomic_long mismatches, lost_files;
 static atomic_bool stop;
 static pthread_mutex_t print_mutex = PTHREAD_MUTEX_INITIALIZER;
-static __thread sigjmp_buf *on_sigbus;
+/* Volatile: the compiler does not know that memcpy() can look at it */
+static __thread volatile bool expect_sigbus;
+static __thread sigjmp_buf after_sigbus;
 
 static void fail_at(const char *file, int line, const char *fmt, ...)
 {
@@ -238,6 +240,12 @@ static size_t random_len(struct thread *t)
 	static const size_t limits[] = { PAGE, 4 * PAGE, 4 * PAGE, MAX_IO };
 
 	return 1 + rnd(t, min(limits[rnd(t, 4)], max_size));
+}
+
+/* What needs no buffer can be as long as the file */
+static size_t random_span(struct thread *t)
+{
+	return rnd(t, 8) ? random_len(t) : 1 + rnd(t, max_size);
 }
 
 /* Words: check:8 kind:4 file:8 operation:24 offset/8:20 */
@@ -342,7 +350,7 @@ static struct range *lock_now(struct file *f, uint32_t first, uint32_t last,
 {
 	struct range *r, *unused = NULL;
 
-	for (r = f->ranges; r < f->ranges + MAX_THREADS * (AIOS + 2); r++) {
+	for (r = f->ranges; r < f->ranges + nr_threads * (AIOS + 1); r++) {
 		if (!r->used)
 			unused = unused ? : r;
 		else if (r->first <= last && r->last >= first &&
@@ -514,6 +522,16 @@ static void print_log(struct file *f)
 	pthread_mutex_unlock(&f->mutex);
 }
 
+/* An operation that must not fail did so */
+static __attribute__((noreturn)) void fail_op(struct file *f, enum kind kind)
+{
+	int err = errno;
+
+	pthread_mutex_lock(&print_mutex);
+	print_log(f);
+	fail("%s of %s: %s", kind_names[kind], f->name, strerror(err));
+}
+
 /* Mismatches */
 
 static void print_again(struct file *f, int fd, const char *what, off_t off)
@@ -608,8 +626,8 @@ static bool verify_len(struct file *f, enum kind how, off_t off, long got,
 {
 	if (got == expected)
 		return true;
-	CHECK(got != -1, "%s of %s at %#lx: %s", kind_names[how], f->name, off,
-	      strerror(errno));
+	if (got == -1)
+		fail_op(f, how);
 	pthread_mutex_lock(&print_mutex);
 	if (++mismatches >= REPORTS)
 		stop = true;
@@ -628,8 +646,8 @@ static void sigbus(int sig)
 	static const char text[] =
 		"exercise: SIGBUS: a page could not be read\n";
 
-	if (on_sigbus)
-		siglongjmp(*on_sigbus, 1);
+	if (expect_sigbus)
+		siglongjmp(after_sigbus, 1);
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) > 0)
 		signal(sig, SIG_DFL);
 	else
@@ -638,15 +656,13 @@ static void sigbus(int sig)
 
 static bool copy_to_map(unsigned char *to, const unsigned char *from, size_t len)
 {
-	sigjmp_buf env;
-
-	if (sigsetjmp(env, 1)) {
-		on_sigbus = NULL;
+	if (sigsetjmp(after_sigbus, 1)) {
+		expect_sigbus = false;
 		return false;
 	}
-	on_sigbus = &env;
+	expect_sigbus = true;
 	memcpy(to, from, len);
-	on_sigbus = NULL;
+	expect_sigbus = false;
 	return true;
 }
 
@@ -863,8 +879,8 @@ static void op_verify(struct thread *t, struct file *f, enum kind kind)
 
 static void no_space(struct file *f, enum kind kind)
 {
-	CHECK(errno == ENOSPC, "%s of %s: %s", kind_names[kind], f->name,
-	      strerror(errno));
+	if (errno != ENOSPC)
+		fail_op(f, kind);
 	set_lost(f);
 }
 
@@ -1105,7 +1121,7 @@ static void op_fallocate(struct thread *t, struct file *f, enum kind kind)
 	bool grows = kind == ZERO || kind == ALLOCATE;
 	int mode = fallocate_modes[kind];
 	off_t unit = rnd(t, 3) ? 1 : PAGE;
-	size_t len = round_up(random_len(t), unit);
+	size_t len = round_up(random_span(t), unit);
 	off_t off = round_down(random_off(t, f, len), unit);
 	struct range *r;
 	uint32_t op;
@@ -1132,7 +1148,7 @@ static void op_fallocate(struct thread *t, struct file *f, enum kind kind)
 /* Move all that comes after */
 static void op_shift(struct thread *t, struct file *f, enum kind kind)
 {
-	off_t len = round_up(random_len(t), PAGE);
+	off_t len = round_up(random_span(t), PAGE);
 	off_t size = size_of(f), off = round_down(rnd(t, size + 1), PAGE);
 	struct range *r = lock(f, page_of(off), LAST_PAGE, true, true);
 	unsigned char *at = f->want + off;
@@ -1716,7 +1732,6 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("exercise: seed %ld, %d threads, %d files of up to %ld bytes\n",
 	       seed, nr_threads, nr_files, max_size);
-	look_what_works(direct);
 	SYS(sigaction(SIGBUS, &on_bus, NULL));
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
@@ -1724,6 +1739,7 @@ int main(int argc, char **argv)
 	CHECK(files, "no memory");
 	for (i = 0; i < nr_files; i++)
 		init_file(&files[i], i);
+	look_what_works(direct);
 	for (i = 0; i < nr_threads; i++)
 		init_thread(&threads[i], i, seed);
 	SYS(clock_gettime(CLOCK_MONOTONIC, &started));
