@@ -257,11 +257,12 @@ static void reclaim_some(void)
 static bool tests_got_on(void)
 {
 	long memory = number_in(&current, "");
-	long tests_us = number_in(&cpu_stat, "usage_usec ") - last.tests_us;
+	long tests_us = number_in(&cpu_stat, "usage_usec ");
 
 	/* Nothing to go by: then each tick */
-	if (memory < 0)
+	if (memory < 0 || tests_us < 0)
 		return true;
+	tests_us -= last.tests_us;
 	/* They may have given up memory on their own */
 	if (memory < last.memory)
 		last.memory = memory;
