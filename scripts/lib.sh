@@ -14,6 +14,7 @@
 #			$from, where our files for it are here, and $not_ours,
 #			which of those are not, as git ls-files wants it
 #   source_package NAME DIR	the source of a Debian package, with its patches
+#   binary_package NAME DIR	what is in a Debian package, unpacked
 #   need PACKAGE...	install the Debian packages that are missing (as root or
 #			by sudo; without either: list them, exit 1)
 #   space MIB		exit 1 with a clear message unless build/ has that room
@@ -30,6 +31,7 @@
 #			'step ...', not 'step ... || ...'
 #   start CMD...	CMD in the background, as $child: all of its processes end
 #			when this script ends. Then: wait "$child"; child=
+#   stop		end it, and all of them
 #   CLEANUP+=(PATH)	removed when the script ends, however it ends. What must
 #			be whole or absent is made as a temporary name that is
 #			listed here, and then renamed. (A step's CMD is a
@@ -48,13 +50,24 @@ cd "$TOP"
 CLEANUP=()
 child= ticker=
 
+# Others than the first process may take a moment to let go of files
+stop()
+{
+	[ -n "$child" ] || return 0
+	kill -TERM -- "-$child" 2>/dev/null || :
+	wait "$child" 2>/dev/null || :
+	for _ in {1..100}; do
+		kill -0 -- "-$child" 2>/dev/null || break
+		sleep 0.1
+	done
+	kill -KILL -- "-$child" 2>/dev/null || :
+	child=
+}
+
 at_exit()
 {
 	[ -z "$ticker" ] || kill "$ticker" 2>/dev/null || :
-	if [ -n "$child" ]; then
-		kill -TERM -- "-$child" 2>/dev/null || :
-		wait "$child" 2>/dev/null || :
-	fi
+	stop
 	[ ${#CLEANUP[@]} -eq 0 ] || rm -rf -- "${CLEANUP[@]}"
 }
 trap at_exit EXIT
@@ -236,6 +249,18 @@ source_package()
 		return
 	done
 	die "no source of $1 can be downloaded"
+}
+
+# Not installed. The newest version that is listed may be gone by now
+binary_package()
+{
+	local deb=$2.deb
+
+	mkdir -p "$2" "$deb"
+	(cd "$deb" && { apt-get -q download "$1" ||
+			{ apt update && apt-get -q download "$1"; }; })
+	dpkg-deb -x "$deb"/*.deb "$2"
+	rm -r "$deb"
 }
 
 need()
