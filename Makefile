@@ -25,6 +25,8 @@ test:
 #: make test-rig      the build and boot scripts themselves
 #: make test-xen      the hypercall, called as a hostile guest would; several
 #:                    domains beside one another (that is not in make test)
+#: make torture       prove that no byte is ever wrong, whatever fails
+#:                    (MINUTES=n, default 60; ROUNDS="name..." only these)
 #: make bench-engine  the engine's speed and size, beside their targets
 #: make bench-xen     instructions per hypercall, beside their targets
 check:
@@ -45,6 +47,8 @@ test-xen:
 	@scripts/test-xen $(TESTS)
 test-rig:
 	@scripts/test-rig
+torture:
+	@MINUTES=$(MINUTES) ROUNDS="$(ROUNDS)" scripts/torture
 bench-engine:
 	@scripts/engine bench
 bench-xen:
@@ -70,5 +74,5 @@ clean:
 	@scripts/clean
 
 .PHONY: help run test check test-engine coverage fuzz mutants kunit test-guest \
-	test-rig test-xen bench-engine bench-xen tree refresh patches check-series \
+	test-rig test-xen torture bench-engine bench-xen tree refresh patches check-series \
 	clean
