@@ -434,6 +434,57 @@ static int destroy_pool(struct tmem_domain *td, uint32_t pool)
     return rc == -EINVAL ? 0 : rc ?: 1;
 }
 
+/* May it be written to?  If so, referenced as writable type, too */
+static inline bool guest_page_writable(struct page_info *page, p2m_type_t t)
+{
+    /* Perhaps log-dirty; neither another domain's nor write-protected */
+    return !p2m_is_discard_write(t) && !p2m_is_foreign(t) &&
+           t != p2m_ioreq_server && get_page_type(page, PGT_writable_page);
+}
+
+static noinline struct page_info *p2m_page_get(struct domain *d, uint64_t gfn,
+                                               bool write)
+{
+    struct page_info *page;
+    p2m_type_t t;
+    int rc = check_get_page_from_gfn(d, _gfn(gfn), !write, &t, &page);
+
+    if ( rc )
+        return ERR_PTR(rc == -EAGAIN ? rc : -EFAULT);
+    if ( write && !guest_page_writable(page, t) )
+    {
+        put_page(page);
+        return ERR_PTR(-EFAULT);
+    }
+
+    return page;
+}
+
+/*
+ * Reference a page of the domain that calls, to read it or also to write.  The
+ * frames of a PV domain are what they are, and cost less.
+ * Return: the page; -EFAULT; -EAGAIN when the hypercall has to be issued again
+ */
+static inline struct page_info *guest_page_get(struct domain *d, uint64_t gfn,
+                                               bool write)
+{
+    struct page_info *page;
+
+    if ( unlikely(paging_mode_translate(d)) )
+        return p2m_page_get(d, gfn, write);
+
+    page = get_page_from_gfn(d, gfn, NULL, P2M_ALLOC);
+    if ( unlikely(!page) )
+        return ERR_PTR(-EFAULT);
+    if ( write && unlikely(!guest_page_writable(page, p2m_ram_rw)) )
+    {
+        put_page(page);
+        return ERR_PTR(-EFAULT);
+    }
+
+    return page;
+}
+
 /* What put_page_op() does once it has the page */
 static int put_copy(struct tmem_domain *td, struct tme_client *client,
                     uint32_t pool, const struct tmem_op *op,
@@ -462,19 +513,14 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     const uint64_t *oid = op->u.gen.oid.oid;
     uint32_t pool = op->pool_id, index = op->u.gen.index;
     struct tme_client *client;
-    struct page_info *page;
-    p2m_type_t t;
-    int rc;
+    struct page_info *page = guest_page_get(d, op->u.gen.cmfn, false);
+    int rc = PTR_ERR_OR_ZERO(page);
 
-    rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), true, &t, &page);
     if ( rc == -EAGAIN )
         return rc;
     client = pool_get(td, &pool);
     if ( rc )
-    {
         tme_flush_page(client, pool, oid, index);
-        rc = -EFAULT;
-    }
     else
     {
         rc = put_copy(td, client, pool, op, page);
@@ -517,7 +563,6 @@ static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
 static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
 {
     struct page_info *page;
-    p2m_type_t t;
     void *dst;
     int rc;
 
@@ -529,21 +574,15 @@ static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
             return rc;
     }
 
-    rc = check_get_page_from_gfn(d, _gfn(op->u.gen.cmfn), false, &t, &page);
-    if ( rc )
-        return rc == -EAGAIN ? rc : -EFAULT;
-    /* Writable, or only log-dirty; neither another domain's nor write-protected */
-    if ( p2m_is_discard_write(t) || p2m_is_foreign(t) ||
-         t == p2m_ioreq_server || !get_page_type(page, PGT_writable_page) )
-    {
-        put_page(page);
-        return -EFAULT;
-    }
+    page = guest_page_get(d, op->u.gen.cmfn, true);
+    if ( IS_ERR(page) )
+        return PTR_ERR(page);
 
     dst = port_map(page);
     rc = get_copy(d->tmem, op, dst);
     port_unmap(dst);
-    if ( rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
+    if ( unlikely(paging_mode_log_dirty(d)) &&
+         rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
 
