@@ -18,7 +18,6 @@
 #include <xen/cpu.h>
 #include <xen/init.h>
 #include <xen/random.h>
-#include <xen/tasklet.h>
 #include "engine.h"
 
 /*
@@ -34,32 +33,12 @@ int LZ4_compress_fast_extState_fastReset(
 int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
                         int dst_capacity);
 
-#define NR_FRAMES       32      /* frames that a CPU keeps */
-#define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
-#define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
-
 /* Nothing of what is kept for devices that need low addresses */
 #define MEMF_OURS       (MEMF_tmem | MEMF_no_dma)
 
-/* At the start of each page of a slab */
-struct slab_page {
-    struct list_head list;      /* in slab->partial, unless full */
-    void *free;                 /* each free piece points to the next */
-    unsigned int used;
-    unsigned int fresh;         /* at the end: have never been used */
-};
+unsigned int __read_mostly port_piece_size[PORT_CACHES];
 
-static unsigned int __read_mostly piece_size[PORT_CACHES];
-
-struct port_cpu {
-    unsigned int nr_frames, nr_slab_pages;
-    struct page_info *frame[NR_FRAMES];
-    struct slab_page *slab_page[NR_SLAB_PAGES];
-    struct tasklet drain;
-    struct port_scratch *scratch;
-};
-
-static DEFINE_PER_CPU(struct port_cpu, port_cpus);
+DEFINE_PER_CPU(struct port_cpu, port_cpus);
 
 void port_random(void *buf, size_t len)
 {
@@ -88,7 +67,8 @@ static void repay(unsigned int nr)
         free_domheap_page(pc->frame[--pc->nr_frames]);
 }
 
-static noinline struct slab_page *slab_grow(enum port_cache cache)
+/* Under its lock.  Return: a page with free pieces, now in the list of these */
+struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
     struct slab_page *page;
@@ -110,116 +90,39 @@ static noinline struct slab_page *slab_grow(enum port_cache cache)
     }
     page->free = NULL;
     page->used = 0;
-    page->fresh = (PAGE_SIZE - sizeof(*page)) / piece_size[cache];
+    page->fresh = (PAGE_SIZE - sizeof(*page)) / port_piece_size[cache];
+    list_add(&page->list, &slab->partial);
 
     return page;
 }
 
-static bool slab_page_full(const struct slab_page *page)
+void port_slab_page_free(struct slab_page *page)
 {
-    return !page->free && !page->fresh;
-}
+    struct port_cpu *pc = &this_cpu(port_cpus);
 
-void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
-                       long *bytes)
-{
-    struct slab *slab = &slots->slab[cache];
-    struct slab_page *page;
-    void *piece;
-
-    spin_lock(&slab->lock);
-    page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
-    if ( unlikely(!page) )
-    {
-        page = slab_grow(cache);
-        if ( !page )
-        {
-            spin_unlock(&slab->lock);
-            return NULL;
-        }
-        list_add(&page->list, &slab->partial);
-        *bytes += PAGE_SIZE;
-    }
-    piece = page->free;
-    if ( piece )
-        page->free = *(void **)piece;
-    else
-        piece = (void *)page + PAGE_SIZE - page->fresh-- * piece_size[cache];
-    page->used++;
-    if ( slab_page_full(page) )
-        list_del(&page->list);
-    spin_unlock(&slab->lock);
-
-    return piece;
-}
-
-long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
-{
-    struct slab *slab = &slots->slab[cache];
-    struct slab_page *page = (void *)((unsigned long)p & PAGE_MASK);
-    struct port_cpu *pc;
-    bool empty;
-
-    spin_lock(&slab->lock);
-    if ( slab_page_full(page) )
-        list_add(&page->list, &slab->partial);
-    *(void **)p = page->free;
-    page->free = p;
-    empty = !--page->used;
-    if ( empty )
-        list_del(&page->list);
-    spin_unlock(&slab->lock);
-    if ( likely(!empty) )
-        return 0;
-
-    pc = &this_cpu(port_cpus);
     if ( likely(pc->nr_slab_pages < NR_SLAB_PAGES) )
         pc->slab_page[pc->nr_slab_pages++] = page;
     else
         free_xenheap_page(page);
-
-    return PAGE_SIZE;
 }
 
-static struct page_info *frame_alloc(void)
+unsigned long port_frame_take(void)
 {
-    return alloc_domheap_page(NULL, MEMF_OURS | MEMF_no_scrub);
+    return (unsigned long)alloc_domheap_page(NULL, MEMF_OURS | MEMF_no_scrub);
 }
 
-unsigned long port_frame_alloc(bool pers)
+/* Return: is there a frame for a put, and more where it came from? */
+bool port_refill(struct port_cpu *pc)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    if ( likely(pc->nr_frames) )
-        return (unsigned long)pc->frame[--pc->nr_frames];
-    return (unsigned long)frame_alloc();
-}
-
-void port_frame_free(unsigned long frame)
-{
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    if ( likely(pc->nr_frames < NR_FRAMES) )
-        pc->frame[pc->nr_frames++] = (struct page_info *)frame;
-    else
-        free_domheap_page((struct page_info *)frame);
-}
-
-bool port_short(void)
-{
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    if ( likely(pc->nr_frames >= SPARE_FRAMES) )
-        return false;
     if ( tmem_heap_is_short(0) )
-        return true;
-    if ( pc->nr_frames )
         return false;
+    if ( pc->nr_frames )
+        return true;
 
     /* What the heap has left may be nothing that we would take */
-    pc->frame[0] = frame_alloc();
+    pc->frame[0] = (struct page_info *)port_frame_take();
     pc->nr_frames = pc->frame[0] != NULL;
-    return !pc->nr_frames;
+    return pc->nr_frames;
 }
 
 static void port_cpu_drain(struct port_cpu *pc)
@@ -375,7 +278,7 @@ int port_init(const size_t size[PORT_CACHES])
 
     BUG_ON(LZ4_sizeofState() > LZ4_STATE);
     for ( i = 0; i < PORT_CACHES; i++ )
-        piece_size[i] = ROUNDUP(size[i], sizeof(void *));
+        port_piece_size[i] = ROUNDUP(size[i], sizeof(void *));
     if ( cpu_prepare(smp_processor_id()) )
         return -ENOMEM;
     register_cpu_notifier(&cpu_nfb);

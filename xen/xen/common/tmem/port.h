@@ -25,6 +25,7 @@
 #include <xen/sched.h>
 #include <xen/spinlock.h>
 #include <xen/string.h>
+#include <xen/tasklet.h>
 #include <xen/tmem.h>
 #include <xen/types.h>
 #include <xen/xmalloc.h>
@@ -94,13 +95,130 @@ struct port_slots {
 struct port_slots *port_slots_create(void);
 void port_slots_destroy(struct port_slots *slots);
 
-/* They count the pages that a slab grows, or shrinks, by */
-void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
-                       long *bytes);
-long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
+/* At the start of each page of a slab */
+struct slab_page {
+    struct list_head list;      /* in slab->partial, unless full */
+    void *free;                 /* each free piece points to the next */
+    unsigned int used;
+    unsigned int fresh;         /* at the end: have never been used */
+};
+
+#define NR_FRAMES       32      /* frames that a CPU keeps */
+#define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
+#define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
+
+struct port_cpu {
+    unsigned int nr_frames, nr_slab_pages;
+    struct page_info *frame[NR_FRAMES];
+    struct slab_page *slab_page[NR_SLAB_PAGES];
+    struct tasklet drain;
+    struct port_scratch *scratch;
+};
+
+DECLARE_PER_CPU(struct port_cpu, port_cpus);
+
+extern unsigned int port_piece_size[PORT_CACHES];
+
+/*
+ * Most of a put, get or flush is in the functions that follow, and to call them
+ * would cost as much again: what they mostly do is here, the rest in port.c.
+ */
+
+struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache);
+void port_slab_page_free(struct slab_page *page);
+
+static inline bool slab_page_full(const struct slab_page *page)
+{
+    return !page->free && !page->fresh;
+}
+
+/* Adds the size of the page that the slab grows by, if it does, to @bytes */
+static inline void *port_cache_alloc(struct port_slots *slots,
+                                     enum port_cache cache, long *bytes)
+{
+    struct slab *slab = &slots->slab[cache];
+    struct slab_page *page;
+    void *piece = NULL;
+
+    spin_lock(&slab->lock);
+    page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
+    if ( unlikely(!page) )
+    {
+        page = port_slab_grow(slab, cache);
+        if ( !page )
+            goto out;
+        *bytes += PAGE_SIZE;
+    }
+    piece = page->free;
+    if ( piece )
+        page->free = *(void **)piece;
+    else
+        piece = (void *)page + PAGE_SIZE -
+                page->fresh-- * port_piece_size[cache];
+    page->used++;
+    if ( slab_page_full(page) )
+        list_del(&page->list);
+ out:
+    spin_unlock(&slab->lock);
+
+    return piece;
+}
+
+/* Return: the size of the page that the slab shrinks by, if it does */
+static inline long port_cache_free(struct port_slots *slots,
+                                   enum port_cache cache, void *p)
+{
+    struct slab *slab = &slots->slab[cache];
+    struct slab_page *page = (void *)((unsigned long)p & PAGE_MASK);
+    bool empty;
+
+    spin_lock(&slab->lock);
+    if ( slab_page_full(page) )
+        list_add(&page->list, &slab->partial);
+    *(void **)p = page->free;
+    page->free = p;
+    empty = !--page->used;
+    if ( empty )
+        list_del(&page->list);
+    spin_unlock(&slab->lock);
+    if ( likely(!empty) )
+        return 0;
+
+    port_slab_page_free(page);
+    return PAGE_SIZE;
+}
+
+/* A frame is a struct page_info */
+unsigned long port_frame_take(void);
+
+static inline unsigned long port_frame_alloc(bool pers)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames) )
+        return (unsigned long)pc->frame[--pc->nr_frames];
+    return port_frame_take();
+}
+
+static inline void port_frame_free(unsigned long frame)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames < NR_FRAMES) )
+        pc->frame[pc->nr_frames++] = (struct page_info *)frame;
+    else
+        free_domheap_page((struct page_info *)frame);
+}
 
 /* This CPU keeps too little for a put, and the heap has little for it: evict */
-bool port_short(void);
+bool port_refill(struct port_cpu *pc);
+
+static inline bool port_short(void)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
+}
 
 /* Give what CPUs keep back to the heap: this one now, @all others soon */
 void port_drain(bool all);
@@ -126,10 +244,6 @@ static inline void port_unmap(const void *va)
     if ( unlikely((unsigned long)va < DIRECTMAP_VIRT_START) )
         unmap_domain_page(va);
 }
-
-/* A frame is a struct page_info */
-unsigned long port_frame_alloc(bool pers);
-void port_frame_free(unsigned long frame);
 
 #define port_frame_map(frame)   port_map((struct page_info *)(frame))
 #define port_frame_unmap(va)    port_unmap(va)
