@@ -106,23 +106,31 @@ void port_slab_page_free(struct slab_page *page)
         free_xenheap_page(page);
 }
 
-unsigned long port_frame_take(void)
+static bool frames_take(struct port_cpu *pc, unsigned int order)
 {
-    return (unsigned long)alloc_domheap_page(NULL, MEMF_OURS | MEMF_no_scrub);
+    struct page_info *page = alloc_domheap_pages(NULL, order,
+                                                 MEMF_OURS | MEMF_no_scrub);
+    unsigned int i;
+
+    /* Nobody owns them, so each can go its own way */
+    for ( i = 0; page && i < 1U << order; i++ )
+        pc->frame[pc->nr_frames++] = page + i;
+
+    return page;
 }
 
-/* Return: is there a frame for a put, and more where it came from? */
+/*
+ * Several frames at a time cost hardly more than one.  If the heap has these
+ * for others only, or in pieces, or has nothing that we would take: is there one?
+ */
 bool port_refill(struct port_cpu *pc)
 {
     if ( tmem_heap_is_short(0) )
         return false;
-    if ( pc->nr_frames )
-        return true;
 
-    /* What the heap has left may be nothing that we would take */
-    pc->frame[0] = (struct page_info *)port_frame_take();
-    pc->nr_frames = pc->frame[0] != NULL;
-    return pc->nr_frames;
+    return (!tmem_heap_is_short(1UL << REFILL_ORDER) &&
+            frames_take(pc, REFILL_ORDER)) ||
+           pc->nr_frames || frames_take(pc, 0);
 }
 
 static void port_cpu_drain(struct port_cpu *pc)

@@ -105,6 +105,7 @@ struct slab_page {
 
 #define NR_FRAMES       32      /* frames that a CPU keeps */
 #define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
+#define REFILL_ORDER    2       /* how many the heap is asked for at a time */
 #define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
 struct port_cpu {
@@ -188,16 +189,25 @@ static inline long port_cache_free(struct port_slots *slots,
     return PAGE_SIZE;
 }
 
-/* A frame is a struct page_info */
-unsigned long port_frame_take(void);
+/*
+ * This CPU keeps too little for a put, and the heap has little for it: evict.
+ * Otherwise there is a frame at least.
+ */
+bool port_refill(struct port_cpu *pc);
 
+static inline bool port_short(void)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
+}
+
+/* A frame is a struct page_info */
 static inline unsigned long port_frame_alloc(bool pers)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
-    if ( likely(pc->nr_frames) )
-        return (unsigned long)pc->frame[--pc->nr_frames];
-    return port_frame_take();
+    return pc->nr_frames ? (unsigned long)pc->frame[--pc->nr_frames] : 0;
 }
 
 static inline void port_frame_free(unsigned long frame)
@@ -208,16 +218,6 @@ static inline void port_frame_free(unsigned long frame)
         pc->frame[pc->nr_frames++] = (struct page_info *)frame;
     else
         free_domheap_page((struct page_info *)frame);
-}
-
-/* This CPU keeps too little for a put, and the heap has little for it: evict */
-bool port_refill(struct port_cpu *pc);
-
-static inline bool port_short(void)
-{
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
 }
 
 /* Give what CPUs keep back to the heap: this one now, @all others soon */
