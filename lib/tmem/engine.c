@@ -75,11 +75,12 @@
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
-#define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)	/* step of the host's total */
-#define TME_CHUNK		(1ul << TME_CHUNK_SHIFT)
+#define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)
+#define TME_CHUNK		(8 * PAGE_SIZE)	/* step of the host's total */
 /* Evictions for one put: a chunk of pages that repeat a word is 670 */
 #define TME_PUT_EVICTS		1024
 #define TME_COMPRESSED_MAX	(PAGE_SIZE / 4 * 3) /* else stored raw */
+#define TME_RAW			0xffffu		/* page->len of a frame */
 /* Room for the objects and nodes of a put: 15 nodes for two far indices, ... */
 #define TME_HEADROOM		(2 * PAGE_SIZE)
 
@@ -100,8 +101,8 @@ struct tme_page {
 	struct tme_object *object;
 	unsigned long data;		/* by @len: word, slot or frame */
 	u32 index;
-	u32 pers : 1;			/* which of client->slots */
-	u32 len : 31;			/* 0: one word; PAGE_SIZE: raw; lz4 */
+	u16 len;			/* 0: one word; TME_RAW; or bytes of lz4 */
+	bool pers;			/* which of client->slots */
 };
 
 struct tme_shard {
@@ -268,8 +269,8 @@ static inline struct tme_object *tme_object_find(struct tme_shard *shard,
 
 	for (obj = tme_index_get(&shard->bucket, tme_bucket(shard, hash)); obj;
 	     obj = obj->next)
-		if (obj->hash == hash && obj->oid[0] == oid[0] &&
-		    obj->oid[1] == oid[1] && obj->oid[2] == oid[2])
+		if (obj->oid[0] == oid[0] && obj->oid[1] == oid[1] &&
+		    obj->oid[2] == oid[2])
 			break;
 	return obj;
 }
@@ -420,13 +421,23 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 	return len;
 }
 
+/* Both are aligned to a word: a compiler that is told so need not look */
+static inline void tme_copy(void *dst, const void *src)
+{
+	struct words {
+		unsigned long word[PAGE_SIZE / sizeof(long)];
+	};
+
+	*(struct words *)dst = *(const struct words *)src;
+}
+
 /* Return: bytes that the client takes less; negative if the slots have grown */
 static long tme_page_free(struct tme_client *client, struct tme_page *page)
 {
 	long bytes = 0, slots = 0;
 	bool pers = page->pers;
 
-	if (page->len == PAGE_SIZE) {
+	if (page->len == TME_RAW) {
 		port_frame_free(page->data);
 		bytes += PAGE_SIZE;
 	} else if (page->len) {
@@ -448,16 +459,16 @@ static void tme_page_free_list(struct tme_client *client,
 }
 
 /* Copy a page out; it cannot change: it is unlinked, or its shard is locked */
-static int tme_page_read(struct tme_client *client, const struct tme_page *page,
-			 void *dst)
+static inline int tme_page_read(struct tme_client *client,
+				const struct tme_page *page, void *dst)
 {
 	unsigned int i;
 	void *src;
 	int len;
 
-	if (page->len == PAGE_SIZE) {
+	if (page->len == TME_RAW) {
 		src = port_frame_map(page->data);
-		memcpy(dst, src, PAGE_SIZE);
+		tme_copy(dst, src);
 		port_frame_unmap(src);
 	} else if (page->len) {
 		src = port_slot_map(client->slots[page->pers], page->data);
@@ -501,7 +512,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		if (len) {
 			tme_charge_slots(client, pers);
 		} else {
-			len = PAGE_SIZE;
+			len = TME_RAW;
 			bytes += PAGE_SIZE;
 		}
 	}
@@ -510,11 +521,11 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	tme_charge(client, pers, bytes);
 	if (!err)
 		err = tme_make_room(client, pers);
-	if (len == PAGE_SIZE) {
+	if (len == TME_RAW) {
 		page->data = err ? 0 : port_frame_alloc(pers);
 		if (page->data) {
 			dst = port_frame_map(page->data);
-			memcpy(dst, src, PAGE_SIZE);
+			tme_copy(dst, src);
 			port_frame_unmap(dst);
 		} else {
 			err = err ?: -ENOMEM;
@@ -543,7 +554,7 @@ static inline void tme_page_count(struct tme_shard *shard,
 		stats->pers_pages += n;
 	else
 		stats->eph_pages += n;
-	if (page->len == PAGE_SIZE)
+	if (page->len == TME_RAW)
 		stats->raw_pages += n;
 	else if (page->len)
 		stats->lz4_pages += n;
@@ -594,7 +605,7 @@ static void tme_page_erase(struct tme_page *page)
 }
 
 /* Off the list first: as long as it is on it, eviction may look at its object */
-static void tme_page_unlink(struct tme_page *page)
+static inline void tme_page_unlink(struct tme_page *page)
 {
 	tme_lru_del(page->object->shard, page);
 	tme_page_erase(page);

@@ -22,8 +22,9 @@
 #define TME_NODE_LEVELS		8	/* DIV_ROUND_UP(32, TME_NODE_SHIFT) */
 
 /* Store @entry below @node, which covers @key; may leave empty nodes behind */
-static int tme_node_insert(struct tme_node *node, struct tme_shard *owner,
-			   u32 key, void *entry)
+static inline int tme_node_insert(struct tme_node *node,
+				  struct tme_shard *owner, u32 key,
+				  void *entry)
 {
 	struct tme_node *child;
 	u32 i;
@@ -115,25 +116,14 @@ void *tme_index_first(struct tme_index *ix)
 	}
 }
 
-/**
- * tme_index_insert() - add an entry
- * @ix: index
- * @owner: whom new nodes are counted against
- * @key: a key that has no entry
- * @entry: not NULL
- *
- * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
- * nothing has changed.
- */
-int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
-		     void *entry)
+/* An insertion for which the tree is not high enough, or that starts one */
+static int tme_index_grow(struct tme_index *ix, struct tme_shard *owner,
+			  u32 key, void *entry)
 {
 	struct tme_index grown = *ix;
 	struct tme_node *node;
 	int err = 0;
 
-	if (ix->nr == ~0u)
-		return -ENOMEM;
 	if (!ix->nr) {
 		ix->root = entry;
 		ix->lone = key;
@@ -141,7 +131,7 @@ int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
 		return 0;
 	}
 
-	/* Make the tree high enough; keep @ix as it is until that worked */
+	/* Keep @ix as it is until all nodes are there */
 	if (ix->nr == 1) {
 		grown.root = tme_node_alloc(owner);
 		if (!grown.root)
@@ -175,6 +165,34 @@ int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
 	else
 		grown.nr++;
 	*ix = grown;
+	return err;
+}
+
+/**
+ * tme_index_insert() - add an entry
+ * @ix: index
+ * @owner: whom new nodes are counted against
+ * @key: a key that has no entry
+ * @entry: not NULL
+ *
+ * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
+ * nothing has changed.
+ */
+int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
+		     void *entry)
+{
+	int err;
+
+	if (ix->nr == ~0u)
+		return -ENOMEM;
+	if (ix->nr < 2 || !tme_node_covers(ix->root, key))
+		return tme_index_grow(ix, owner, key, entry);
+
+	err = tme_node_insert(ix->root, owner, key, entry);
+	if (err)
+		tme_index_prune(ix, owner, key);
+	else
+		ix->nr++;
 	return err;
 }
 

@@ -48,14 +48,14 @@ static inline bool tme_node_covers(const struct tme_node *node, u32 key)
 	return !((key >> node->shift) >> TME_NODE_SHIFT);
 }
 
-/* Where the entry of @key is stored; NULL when there is none */
+/* Where the entry of @key is stored; NULL or a place of NULL: there is none */
 static inline void **tme_index_find(struct tme_index *ix, u32 key)
 {
 	struct tme_node *node = ix->root;
 	void **slot;
 
 	if (ix->nr < 2)
-		return ix->nr && ix->lone == key ? &ix->root : NULL;
+		return ix->lone == key ? &ix->root : NULL;
 	if (!tme_node_covers(node, key))
 		return NULL;
 	for (;;) {
