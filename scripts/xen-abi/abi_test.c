@@ -22,6 +22,7 @@
  *	abi_test --heap		how many pages are free, when that has settled
  *	abi_test --soft-reset DOMID	of a domain that cannot be reset, in dom0
  *				(T31)
+ *	abi_test --fuzz SECONDS SEED	operations and controls, in dom0
  *	abi_test --bench FILE	what calls cost, compression with pages of FILE;
  *				prints "name ticks"
  *
@@ -444,6 +445,23 @@ static long free_pages(void)
 	return physinfo().free_pages - freeable_kib() / 4;
 }
 
+/*
+ * What CPUs keep comes back soon, not at once: the number when it does not
+ * change any more.
+ */
+static long settled_free_pages(void)
+{
+	long nr = -1, last, same = 0;
+
+	while (same < 100) {
+		last = nr;
+		flush_kib(0);
+		nr = free_pages();
+		same = nr == last ? same + 1 : 0;
+	}
+	return nr;
+}
+
 static long max_mfn(void)
 {
 	return physinfo().max_mfn;
@@ -528,6 +546,30 @@ static long claim(unsigned long nr)
 	*res = (struct xen_memory_reservation){ .nr_extents = nr };
 	return xen_call(__HYPERVISOR_memory_op, XENMEM_claim_pages,
 			(uintptr_t)res);
+}
+
+/* No pools, and default settings */
+static void clean(void)
+{
+	struct xen_sysctl_tmem_op op = { .cmd = XEN_SYSCTL_TMEM_OP_GET_AUTH };
+	int i;
+
+	for (i = 0; i < MAX_POOLS; i++)
+		destroy(i);
+	if (control_cmd(XEN_SYSCTL_TMEM_OP_THAW, 0))
+		return;		/* off, none, or not dom0 */
+	for (i = 0; !control(&op); i++) {
+		CHECK(i < MAX_POOLS, "an authority does not go");
+		CHECK_OP(authorise(op.uuid[0], op.uuid[1], false), ==, 0);
+	}
+	set_client(XEN_SYSCTL_TMEM_SET_CAP, ~0ULL);
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
+	set_client(XEN_SYSCTL_TMEM_SET_WEIGHT, 100);
+	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, false);
+	CHECK_OP(claim(0), ==, 0);
+	CHECK_OP(stats().eph_pages + stats().pers_pages, ==, 0);
+	CHECK_OP(shared_pages(), ==, -ENOENT);
+	CHECK_OP(freeable_kib(), ==, 0);
 }
 
 /*
@@ -1221,6 +1263,33 @@ static void put_reads_only_own_frames(void)
 	CHECK_OP(flush_page(pool, 1, 1), ==, 1);
 }
 
+/* Whatever becomes of an operation, it does not hold on to the page */
+static void frames_are_let_go(void)
+{
+	enum { NR = 64 };
+	static xen_pfn_t mfns[NR];
+	int i, kind, pool[2] = { new_pool(EPHEMERAL), new_pool(PERSISTENT) };
+	long tot = tot_pages(), nr, ret;
+
+	nr = settled_free_pages();
+	CHECK_OP(take_memory(mfns, NR), ==, NR);
+	for (i = 0; i < NR; i++) {
+		for (kind = 0; kind < 2; kind++) {
+			ret = op_with(GET, pool[kind], 1, i + 1, mfns[i]);
+			CHECK(ret == 0 || ret == -EEMPTY, "a miss: %ld", ret);
+			set_client(XEN_SYSCTL_TMEM_SET_CAP, i % 2 ? 0 : ~0ULL);
+			CHECK_OP(op_with(PUT, pool[kind], 1, i + 1, mfns[i]), ==,
+				 i % 2 ? -ENOMEM : 1);
+			ret = op_with(GET, pool[kind], 1, i + 1, mfns[i]);
+			CHECK_OP(ret == 1, ==, i % 2 == 0);
+			flush_page(pool[kind], 1, i + 1);
+		}
+	}
+	give_memory(mfns, NR);
+	CHECK_OP(tot_pages(), ==, tot);
+	CHECK_OP(settled_free_pages(), ==, nr);
+}
+
 static void *const bad_pointers[] = {
 	NULL, (void *)1, (void *)0xfff, (void *)0x00007ffffffff000,
 	(void *)0x0000800000000000,		/* not canonical */
@@ -1729,23 +1798,6 @@ static void pool_of_1e5_pages_is_dropped_in_steps(void)
  * Memory
  */
 
-/*
- * What CPUs keep comes back soon, not at once: the number when it does not
- * change any more.
- */
-static long settled_free_pages(void)
-{
-	long nr = -1, last, same = 0;
-
-	while (same < 100) {
-		last = nr;
-		flush_kib(0);
-		nr = free_pages();
-		same = nr == last ? same + 1 : 0;
-	}
-	return nr;
-}
-
 static void use_everything(bool compress)
 {
 	int i, j, pool[4];
@@ -1831,6 +1883,8 @@ static void put_into_full_memory_evicts(void)
 	for (i = 0; i < 1000; i++)	/* an object per page */
 		MUST_PUT(pool, 100 + i, 0, i);
 	CHECK_OP(stats().evicted - evicted, >=, 10000);
+	/* The 128th part of memory, at least 512 pages, is left to others */
+	CHECK_OP(free_pages(), >, physinfo().total_pages / 128 - 64);
 	for (i = 0; i < 1000; i++)
 		MUST_GET(pool, 100 + i, 0, i);
 	MUST_GET(pool, 1, index + 9999, 1);
@@ -1949,6 +2003,11 @@ static void claimed_memory_is_free(void)
 	CHECK_OP(freeable_kib(), ==, 0);
 	CHECK_OP(claim(max_pages()), ==, -ENOMEM);
 	CHECK_OP(stats().evicted, ==, evicted);
+	/* Nor is anything evicted when that is not enough */
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, (stats().used_bytes >> 10) - 4096);
+	CHECK_OP(freeable_kib(), >, 4000);
+	CHECK_OP(claim(max_pages()), ==, -ENOMEM);
+	CHECK_OP(stats().evicted, ==, evicted);
 	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
 	CHECK_OP(claim(max_pages()), ==, 0);
 }
@@ -2019,6 +2078,27 @@ static void hopeless_allocations_evict_nothing(void)
 		if (!full)
 			fill_memory(pool);
 	}
+}
+
+/* Who gets the memory of a page that is gone does not see what was there */
+static void memory_of_pages_is_scrubbed(void)
+{
+	enum { NR = 8192 };
+	static xen_pfn_t mfns[NR];
+	int i, j, pool = new_pool(EPHEMERAL), probe;
+
+	fill_memory(pool);	/* so all that is free then was a page */
+	CHECK_OP(destroy(pool), ==, 1);
+	probe = new_pool(EPHEMERAL);
+	CHECK_OP(take_memory(mfns, NR), ==, NR);
+	for (i = 0; i < NR; i++) {
+		CHECK_OP(op_with(PUT, probe, 1, 1, mfns[i]), ==, 1);
+		CHECK_OP(get(probe, 1, 1), ==, 1);
+		for (j = 0; j < (int)WORDS; j++)
+			CHECK(page[0][j] != word(1, j), "frame %#lx, word %d",
+			      mfns[i], j);
+	}
+	give_memory(mfns, NR);
 }
 
 static void cap_is_never_exceeded(void)
@@ -2220,6 +2300,617 @@ static void control_buffers_are_checked(void)
 }
 
 /*
+ * Fuzzing: arguments that nobody has thought of.  Two vCPUs issue, in random order,
+ * and several in one multicall:
+ *
+ *  own	operations on pools 0 to 5.  Of these each vCPU has an ephemeral and a
+ *	persistent one to itself, and knows what is there; and one that is shared
+ *	with the other vCPU, whose pages tell what handle they were put under.
+ *	Wrong are only frames, and what does not matter.
+ *  wild	anything, but not to these pools.  It has to return what the ABI has for
+ *	the command.
+ *  hot	an op that is changed meanwhile, and so are pages.
+ *
+ * Or one of them does that, and the other one does the same with controls.  All
+ * frames that may be written to are pages that are here for that, or have no other
+ * use: what is changed meanwhile may become a get.
+ */
+enum { EPH, PERS, COMMON, KINDS, OWN_IDS = 2 * KINDS };
+enum { OBJECTS = 8, INDEXES = 32, HANDLES = OBJECTS * INDEXES };
+enum { BATCH = 4, TAKEN = 16, WILD_PAGE = 2 * BATCH };
+
+struct step {
+	struct tmem_raw_op op;
+	int kind;		/* of own pool; KINDS: wild */
+	int handle, page;
+	bool bad;		/* the frame */
+	uint64_t seed;		/* of the page */
+};
+
+static struct fuzzer {
+	char memory[(BATCH + 1) * PAGE];	/* what Xen reads and writes */
+	struct multicall_entry call[BATCH];
+	uint64_t random;
+	double end;
+	int cpu;
+	atomic_long puts;	/* the last page's number */
+	uint64_t has[PERS + 1][HANDLES];	/* the seed, or 0 */
+	long ops, hits, controls;
+} __attribute__((aligned(PAGE))) fuzzers[2];
+
+static char fuzz_stats[2 * PAGE];
+static struct xen_sysctl hot_control;
+static struct tmem_raw_op hot;
+static uint64_t bad_frame[MAX_BAD], safe_frame[MAX_BAD + TAKEN + TMEM_RAW_PAGES];
+static int nr_bad, nr_safe;
+static bool controls_are_fuzzed;
+static long last_mfn;
+
+static uint64_t rnd(struct fuzzer *f, uint64_t below)
+{
+	f->random ^= f->random >> 12;
+	f->random ^= f->random << 25;
+	f->random ^= f->random >> 27;
+	return (f->random * 0x2545f4914f6cdd1d >> 16) % below;
+}
+
+#define PICK(f, array) ((array)[rnd(f, ARRAY_SIZE(array))])
+
+/* A number where something may be one off, or overflow; or any */
+static uint64_t odd(struct fuzzer *f)
+{
+	static const uint64_t edges[] = { 0, 1, 15, 16, 17, 63, 255, 4095, 4096,
+		0x7fff, 0xffff, 0x7fffffff, 1ULL << 31, ~0u, 1ULL << 32,
+		~0ULL >> 12, 1ULL << 52, ~0ULL >> 10, 1ULL << 63 };
+	uint64_t edge = PICK(f, edges);
+
+	switch (rnd(f, 4)) {
+	case 0:
+		return edge;
+	case 1:
+		return -edge;
+	case 2:
+		return edge ^ 1ULL << rnd(f, 64);
+	default:
+		return rnd(f, 1ULL << 32) << 32 | rnd(f, 1ULL << 32);
+	}
+}
+
+/* Pages that tell what they are: one of three kinds, of which 0 and 9 repeat */
+static unsigned int fuzz_shift(uint64_t seed)
+{
+	static const unsigned int shift[] = { 0, 4, 9 };
+
+	return shift[(seed >> 12) % 3];
+}
+
+static uint64_t fuzz_seed(struct fuzzer *f, int kind, int handle)
+{
+	f->puts++;
+	return (uint64_t)f->puts << 12 | f->cpu << 11 | kind << 8 | handle;
+}
+
+static void fuzz_fill(int p, uint64_t seed)
+{
+	unsigned int i, shift = fuzz_shift(seed);
+
+	for (i = 0; i < WORDS; i++)
+		page[p][i] = word(seed, i >> shift);
+}
+
+static bool fuzz_holds(int p, uint64_t seed)
+{
+	unsigned int i, shift = fuzz_shift(seed);
+
+	for (i = 0; i < WORDS; i++)
+		if (page[p][i] != word(seed, i >> shift))
+			return false;
+	return true;
+}
+
+static struct step own_step(struct fuzzer *f, int nr, uint32_t cmd, int kind,
+			    int handle, bool bad)
+{
+	struct step s = { .kind = kind, .handle = handle, .bad = bad,
+			  .page = f->cpu * BATCH + nr };
+	int obj = handle / INDEXES, i = handle % INDEXES;
+
+	s.op = (struct tmem_raw_op){
+		.cmd = cmd, .pool_id = f->cpu * KINDS + kind,
+		.oid = { obj & 1 ? ~0ULL : 0, obj & 2 ? 1ULL << 63 : 0,
+			 obj & 4 ? 1 : 0 },
+		.index = i & 1 ? ~0u - i : (1u << i) >> 1,
+		.tmem_offset = odd(f), .pfn_offset = odd(f), .len = odd(f),
+		.cmfn = bad ? bad_frame[rnd(f, nr_bad)] : frame[s.page] };
+	if (cmd == PUT) {
+		s.seed = fuzz_seed(f, kind, handle);
+		fuzz_fill(s.page, s.seed);
+	} else {
+		fill(s.page, JUNK);
+	}
+	return s;
+}
+
+static struct step any_own_step(struct fuzzer *f, int nr)
+{
+	static const uint32_t cmds[] = { PUT, PUT, PUT, GET, GET, GET, GET,
+					 FLUSH_PAGE };
+	uint32_t cmd = rnd(f, 64) ? PICK(f, cmds) :
+		       rnd(f, 2) ? FLUSH_OBJECT : XCHG;
+
+	return own_step(f, nr, cmd, rnd(f, KINDS), rnd(f, HANDLES), !rnd(f, 16));
+}
+
+/* Nothing that does harm, also when it is mixed with another one */
+static struct tmem_raw_op wild_op(struct fuzzer *f)
+{
+	static const uint32_t cmds[] = { NEW_POOL, NEW_POOL, DESTROY_POOL, PUT,
+		PUT, PUT, PUT, PUT, GET, GET, GET, GET, FLUSH_PAGE, FLUSH_PAGE,
+		FLUSH_OBJECT };
+	static const uint32_t kinds[] = { EPHEMERAL, PERSISTENT, SHARED };
+	struct tmem_raw_op op = {
+		.cmd = rnd(f, 8) ? PICK(f, cmds) : odd(f),
+		.pool_id = rnd(f, 8) ? OWN_IDS + rnd(f, MAX_POOLS - OWN_IDS) :
+			   odd(f),
+		.oid = { rnd(f, 4) ? rnd(f, 8) : odd(f), rnd(f, 8) ? 5 : odd(f),
+			 rnd(f, 8) ? 0 : odd(f) },
+		.index = rnd(f, 4) ? rnd(f, 256) : odd(f),
+		.tmem_offset = odd(f), .pfn_offset = odd(f), .len = odd(f),
+		.cmfn = safe_frame[rnd(f, nr_safe)] };
+
+	if ((uint32_t)op.pool_id < OWN_IDS)
+		op.pool_id += OWN_IDS;
+	if (op.cmd == NEW_POOL && rnd(f, 4)) {
+		op.uuid[0] = 5;		/* authorised */
+		op.flags = rnd(f, 8) ? PICK(f, kinds) : odd(f);
+	}
+	return op;
+}
+
+static struct step wild_step(struct fuzzer *f)
+{
+	struct step s = { .op = wild_op(f), .kind = KINDS };
+
+	if (s.op.cmd == PUT && !rnd(f, 4))
+		s.op.cmfn = rnd(f, last_mfn);	/* that may be read */
+	return s;
+}
+
+static bool is_frozen(long ret)
+{
+	return ret == -EFROZEN && controls_are_fuzzed;
+}
+
+/* Section 1.7 of the reference */
+static bool may_return(uint32_t cmd, int32_t pool, long ret)
+{
+	switch (cmd) {
+	case CONTROL:
+	case AUTH:
+	case RESTORE_NEW:
+		return ret == -EOPNOTSUPP;
+	case NEW_POOL:
+		return (ret >= OWN_IDS && ret < MAX_POOLS) || ret == -EPERM ||
+		       ret == -ENOMEM;
+	case DESTROY_POOL:
+		return ret == 0 || ret == 1;
+	}
+	if (ret == -ENODEV)
+		return true;
+	if ((uint32_t)pool >= MAX_POOLS)
+		return false;
+	switch (cmd) {
+	case PUT:
+		return ret == 1 || ret == -ENOMEM || ret == -ENOSPC ||
+		       ret == -EFAULT || is_frozen(ret);
+	case GET:
+		return ret == 1 || ret == 0 || ret == -EEMPTY || ret == -EFAULT;
+	case FLUSH_PAGE:
+	case FLUSH_OBJECT:
+		return ret == 1 || is_frozen(ret);
+	default:
+		return ret == -ENOSYS;
+	}
+}
+
+/* The page of a shared pool is one that was put under this handle */
+static void check_common(const struct step *s)
+{
+	uint64_t seed = page[s->page][0] * 0xf1de83e19937733d / 512;
+
+	CHECK((int)(seed & 0x7ff) == (COMMON << 8 | s->handle) &&
+	      (long)(seed >> 12) <= fuzzers[seed >> 11 & 1].puts &&
+	      fuzz_holds(s->page, seed), "shared: wrong contents, seed %#lx",
+	      seed);
+}
+
+static void check_get(struct fuzzer *f, const struct step *s, long ret)
+{
+	uint64_t *has = &f->has[s->kind % COMMON][s->handle];
+	int i;
+
+	CHECK(s->bad ? ret <= 0 : ret != -EFAULT, "get: %ld", ret);
+	if (ret == 1) {
+		f->hits++;
+		if (s->kind == COMMON)
+			return check_common(s);
+		CHECK(*has && fuzz_holds(s->page, *has),
+		      "get: wrong contents, handle %d", s->handle);
+	} else {
+		CHECK(holds(s->page, JUNK), "a miss has written to the page");
+	}
+	if (s->kind == EPH && ret != -EFAULT)
+		*has = 0;	/* it was the only copy; or has been evicted */
+	if (s->kind != PERS)
+		return;
+	CHECK(ret == 1 || ret == -EFAULT || !*has, "%ld: page %d is lost", ret,
+	      s->handle);
+	for (i = 0; ret == -EEMPTY && i < HANDLES; i++)
+		CHECK(!f->has[PERS][i], "empty, and page %d?", i);
+}
+
+static void check_step(struct fuzzer *f, const struct step *s, long ret)
+{
+	uint64_t *has = f->has[s->kind % COMMON];
+
+	CHECK(may_return(s->op.cmd, s->op.pool_id, ret),
+	      "command %u, pool %d: %ld", s->op.cmd, s->op.pool_id, ret);
+	if (s->kind == KINDS)
+		return;
+	CHECK(ret != -ENODEV, "pool %d is gone", s->op.pool_id);
+	switch (s->op.cmd) {
+	case PUT:
+		CHECK(s->bad == (ret == -EFAULT), "put: %ld", ret);
+		if (s->kind != COMMON)
+			has[s->handle] = ret == 1 ? s->seed : 0;
+		break;
+	case GET:
+		check_get(f, s, ret);
+		break;
+	case FLUSH_PAGE:
+		if (s->kind != COMMON)
+			has[s->handle] = 0;
+		break;
+	case FLUSH_OBJECT:
+		if (s->kind != COMMON)
+			memset(&has[s->handle / INDEXES * INDEXES], 0,
+			       INDEXES * sizeof(*has));
+		break;
+	}
+}
+
+/* Anywhere in the @nr-th page, or half in the next */
+static void *place(struct fuzzer *f, char *memory, size_t size)
+{
+	return memory +
+	       (rnd(f, 4) ? size + rnd(f, PAGE - 3 * size) :
+			    PAGE - 1 - rnd(f, size));
+}
+
+static void fuzz_batch(struct fuzzer *f)
+{
+	int i, nr = rnd(f, 2) ? 1 : 1 + rnd(f, BATCH);
+	struct step step[BATCH];
+
+	for (i = 0; i < nr; i++) {
+		void *at = place(f, f->memory + i * PAGE,
+				 sizeof(step[i].op));
+
+		step[i] = rnd(f, 3) ? any_own_step(f, i) : wild_step(f);
+		memcpy(at, &step[i].op, sizeof(step[i].op));
+		f->call[i] = (struct multicall_entry){
+			.op = __HYPERVISOR_tmem_op, .args = { (uintptr_t)at } };
+	}
+	if (nr == 1)
+		f->call[0].result = hyper_at((void *)f->call[0].args[0]);
+	else
+		CHECK_OP(xen_call(__HYPERVISOR_multicall, (uintptr_t)f->call,
+				  nr), ==, 0);
+	for (i = 0; i < nr; i++)
+		check_step(f, &step[i], (int)f->call[i].result);
+	f->ops += nr;
+}
+
+/* Many times the same, or the next page each time */
+static void fuzz_many(struct fuzzer *f, bool is_hot)
+{
+	struct tmem_raw_call c = { .op = wild_op(f), .at = (uintptr_t)&hot,
+				   .use_at = is_hot, .nr = is_hot ? 64 : 1,
+				   .step = 1 };
+	uint32_t cmd, i;
+
+	if (!is_hot && c.op.cmd == PUT)
+		c.nr += rnd(f, 16) ? rnd(f, 64) : rnd(f, 4096);
+	calls(&c);
+	f->ops += c.nr;
+	for (cmd = i = 0; cmd <= XCHG; cmd++)
+		i += may_return(cmd, OWN_IDS, c.ret);
+	CHECK(is_hot ? i : may_return(c.op.cmd, c.op.pool_id, c.ret),
+	      "command %u, pool %d: %ld", c.op.cmd, c.op.pool_id, (long)c.ret);
+}
+
+static struct xen_sysctl_tmem_op wild_control(struct fuzzer *f)
+{
+	static const uint32_t cmds[] = {
+		XEN_SYSCTL_TMEM_OP_THAW, XEN_SYSCTL_TMEM_OP_FREEZE,
+		XEN_SYSCTL_TMEM_OP_FLUSH, XEN_SYSCTL_TMEM_OP_QUERY_FREEABLE,
+		XEN_SYSCTL_TMEM_OP_SET_AUTH, XEN_SYSCTL_TMEM_OP_GET,
+		XEN_SYSCTL_TMEM_OP_SET, XEN_SYSCTL_TMEM_OP_SET,
+		XEN_SYSCTL_TMEM_OP_GET_AUTH };
+	static const uint16_t domids[] = { 0, 0, 0, 0, 1, 0x7ff0, 0x7fff,
+					   XEN_SYSCTL_TMEM_ALL };
+	struct xen_sysctl_tmem_op op = {
+		.cmd = rnd(f, 8) ? PICK(f, cmds) : odd(f),
+		.domid = rnd(f, 8) ? PICK(f, domids) : odd(f),
+		.pools = odd(f),
+		.flags = rnd(f, 8) ? (1u << rnd(f, 5)) >> 1 : odd(f),
+		.weight = odd(f), .nr = rnd(f, 2) ? rnd(f, 20) : odd(f),
+		.cap = rnd(f, 2) ? ~0ULL : rnd(f, 2) ? rnd(f, 65536) : odd(f),
+		.min = rnd(f, 2) ? 0 : odd(f),
+		.kib = rnd(f, 2) ? rnd(f, 1024) : odd(f),
+		.uuid = { rnd(f, 2) ? 5 : odd(f), rnd(f, 2) ? 5 : odd(f) } };
+
+	if (op.cmd == XEN_SYSCTL_TMEM_OP_SET)
+		op.mask = rnd(f, 8) ? rnd(f, 16) : odd(f);
+	else
+		op.mask = rnd(f, 8) ? 0 : odd(f);
+	set_xen_guest_handle(op.stats, rnd(f, 4) ?
+		place(f, fuzz_stats, sizeof(struct xen_sysctl_tmem_stats)) :
+		PICK(f, bad_pointers));
+	return op;
+}
+
+static bool control_may_return(const struct xen_sysctl_tmem_op *op, long ret)
+{
+	static const struct { uint32_t cmd; int ret[5]; } known[] = {
+		/* and 0 */
+		{ XEN_SYSCTL_TMEM_OP_THAW, { -ESRCH } },
+		{ XEN_SYSCTL_TMEM_OP_FREEZE, { -ESRCH } },
+		{ XEN_SYSCTL_TMEM_OP_FLUSH, { 0 } },
+		{ XEN_SYSCTL_TMEM_OP_QUERY_FREEABLE, { 0 } },
+		{ XEN_SYSCTL_TMEM_OP_GET,
+		  { -EINVAL, -ESRCH, -ENOENT, -EFAULT } },
+		{ XEN_SYSCTL_TMEM_OP_SET,
+		  { -EINVAL, -ERANGE, -ESRCH, -ENOENT } },
+		{ XEN_SYSCTL_TMEM_OP_SET_AUTH,
+		  { -EINVAL, -ESRCH, -ENOENT, -ENOSPC } },
+		{ XEN_SYSCTL_TMEM_OP_GET_AUTH, { -EINVAL, -ESRCH, -ENOENT } },
+	};
+	int i, j;
+
+	if (op->mask && op->cmd != XEN_SYSCTL_TMEM_OP_SET)
+		return ret == -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].cmd == op->cmd)
+			break;
+	if (i == ARRAY_SIZE(known))
+		return ret == -EOPNOTSUPP;
+	for (j = 0; j < ARRAY_SIZE(known[i].ret); j++)
+		if (known[i].ret[j] == ret)
+			return true;
+	return false;
+}
+
+static void fuzz_control(struct fuzzer *f)
+{
+	uint32_t good = XEN_SYSCTL_INTERFACE_VERSION;
+	struct xen_sysctl sysctl = {
+		.cmd = XEN_SYSCTL_tmem_op,
+		.interface_version = rnd(f, 16) ? good : odd(f),
+		.u.tmem_op = wild_control(f) };
+	void *at = place(f, f->memory, sizeof(sysctl));
+	bool bad = !rnd(f, 16);
+	long ret;
+
+	memcpy(at, &sysctl, sizeof(sysctl));
+	if (bad)
+		at = PICK(f, bad_pointers);
+	ret = xen_call(__HYPERVISOR_sysctl, (uintptr_t)at, 0);
+	CHECK(bad ? ret == -EFAULT : sysctl.interface_version != good ?
+	      ret == -EACCES : control_may_return(&sysctl.u.tmem_op, ret),
+	      "control %u: %ld", sysctl.u.tmem_op.cmd, ret);
+	ret = xen_call(__HYPERVISOR_sysctl, (uintptr_t)&hot_control, 0);
+	CHECK(ret <= 0 && ret > -EEMPTY, "control: %ld", ret);
+	f->controls += 2;
+}
+
+static void write_one(struct fuzzer *f, void *to, const void *from, size_t size)
+{
+	size_t at = rnd(f, size / 8) * 8;
+	uint64_t val;
+
+	memcpy(&val, from + at, 8);
+	*(volatile uint64_t *)(to + at) = val;
+}
+
+/* What the other one is using right now */
+static void scribble(struct fuzzer *f)
+{
+	struct xen_sysctl_tmem_op control = wild_control(f);
+	struct tmem_raw_op op = wild_op(f);
+	uint64_t odds[WORDS];
+	int i;
+
+	for (i = 0; i < (int)WORDS; i++)
+		odds[i] = odd(f);
+	for (i = 0; i < 256; i++) {
+		write_one(f, &hot, &op, sizeof(op));
+		write_one(f, &hot_control.u, &control, sizeof(control));
+		write_one(f, page[WILD_PAGE + rnd(f, TMEM_RAW_PAGES - WILD_PAGE)],
+			  odds, sizeof(odds));
+	}
+}
+
+static void fuzz_operations(void *arg)
+{
+	struct fuzzer *f = arg;
+
+	while (now() < f->end) {
+		switch (rnd(f, 16)) {
+		case 0:
+			CHECK_OP(hyper_at(PICK(f, bad_pointers)), ==, -EFAULT);
+			f->ops++;
+			break;
+		case 1:
+			scribble(f);
+			break;
+		case 2:
+			fuzz_many(f, rnd(f, 2));
+			break;
+		default:
+			fuzz_batch(f);
+		}
+	}
+}
+
+static void fuzz_controls(void *arg)
+{
+	struct fuzzer *f = arg;
+
+	while (now() < f->end) {
+		fuzz_control(f);
+		if (!rnd(f, 16))
+			scribble(f);
+	}
+}
+
+/* Everything that is there once is there after this */
+static void fuzz_prepare(uint64_t seed)
+{
+	int i;
+
+	use_everything(true);
+	for (i = 0; i < MAX_POOLS; i++)
+		MUST_PUT(new_pool(EPHEMERAL | (i & 1)), 1, 1, 1);
+	for (i = 0; i < MAX_POOLS; i++)
+		CHECK_OP(destroy(i), ==, 1);
+
+	hot_control.cmd = XEN_SYSCTL_tmem_op;
+	hot_control.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+	memset(fuzzers, 0, sizeof(fuzzers));
+	for (i = 0; i < 2; i++) {
+		fuzzers[i].cpu = i;
+		fuzzers[i].random = word(seed + 1, i) | 1;
+	}
+}
+
+static void fuzz_pools(void)
+{
+	static const uint64_t uuids[] = { 0x7368617265, 5 };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(uuids); i++)
+		CHECK_OP(authorise(uuids[i], 5, true), ==, 0);
+	for (i = 0; i < 2; i++) {
+		CHECK_OP(new_pool(EPHEMERAL), ==, i * KINDS + EPH);
+		CHECK_OP(new_pool(PERSISTENT), ==, i * KINDS + PERS);
+		CHECK_OP(try_pool(SHARED, uuids[0], 5), ==, i * KINDS + COMMON);
+	}
+}
+
+/* What was put and never flushed is there */
+static void fuzz_look(struct fuzzer *f)
+{
+	int i;
+
+	for (i = 0; i < HANDLES; i++) {
+		struct step s = own_step(f, 0, GET, PERS, i, false);
+
+		check_step(f, &s, hyper(s.op));
+	}
+}
+
+/* Of these any may be written to, or that is refused */
+static void fuzz_frames(const xen_pfn_t *taken)
+{
+	int i;
+
+	nr_bad = bad_frames(bad_frame);
+	last_mfn = max_mfn();
+	memcpy(safe_frame, bad_frame, sizeof(bad_frame));
+	memcpy(&safe_frame[nr_bad], taken, TAKEN * sizeof(*taken));
+	nr_safe = nr_bad + TAKEN;
+	for (i = WILD_PAGE; i < TMEM_RAW_PAGES; i++) {
+		fill(i, i);
+		safe_frame[nr_safe++] = frame[i];
+	}
+	SYS(ioctl(raw, TMEM_RAW_PGD, &safe_frame[nr_safe++]));
+}
+
+static void fuzz_both(double seconds, bool controls)
+{
+	uint32_t before = console_bytes(), bytes;
+	struct worker w[2];
+	int i;
+
+	controls_are_fuzzed = controls;
+	scribble(&fuzzers[0]);
+	for (i = 0; i < 2; i++) {
+		fuzzers[i].end = now() + seconds;
+		w[i] = start(i, controls && !i ? fuzz_controls : fuzz_operations,
+			     &fuzzers[i]);
+	}
+	for (i = 0; i < 2; i++)
+		finish(&w[i]);
+	for (i = 0; i < 2; i++)
+		fuzz_look(&fuzzers[i]);
+
+	bytes = console_bytes() - before;
+	note("%ld and %ld operations, %ld and %ld hits, %ld controls, %u bytes in the log",
+	     fuzzers[0].ops, fuzzers[1].ops, fuzzers[0].hits, fuzzers[1].hits,
+	     fuzzers[0].controls, bytes);
+	for (i = controls; i < 2; i++) {
+		CHECK_OP(fuzzers[i].ops, >, seconds * 500);
+		CHECK_OP(fuzzers[i].hits, >, seconds * 50);
+	}
+	CHECK(!controls || fuzzers[0].controls > seconds * 500, "too slow");
+	CHECK_OP(bytes, <, 8192 + seconds * 100);
+}
+
+static void fuzz(double seconds, uint64_t seed, bool controls)
+{
+	struct xen_sysctl_tmem_stats before, after;
+	static xen_pfn_t taken[TAKEN];
+	long heap, own = tot_pages();
+	struct worker w;
+	int pool;
+
+	note("seed %lu", seed);
+	fuzz_prepare(seed);
+	before = stats();
+	heap = settled_free_pages();
+
+	CHECK_OP(take_memory(taken, TAKEN), ==, TAKEN);
+	fuzz_frames(taken);
+	fuzz_pools();
+	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, true);
+	fuzz_both(seconds, controls);
+
+	clean();
+	give_memory(taken, TAKEN);
+	after = stats();
+	CHECK_OP(after.meta_bytes, ==, before.meta_bytes);
+	CHECK_OP(after.used_bytes, ==, before.used_bytes);
+	CHECK_OP(after.pers_bytes, ==, 0);
+	CHECK_OP(after.raw_pages + after.lz4_pages, ==, 0);
+	CHECK_OP(tot_pages(), ==, own);
+	CHECK_OP(settled_free_pages(), ==, heap);
+	pool = new_pool(EPHEMERAL);
+	w = start(1, use_object, &pool);	/* nothing is in its way */
+	finish(&w);
+}
+
+static void fuzzed_operations_do_no_harm(void)
+{
+	fuzz(12, 1, false);
+}
+
+static void fuzzed_controls_do_no_harm(void)
+{
+	fuzz(12, 2, true);
+}
+
+/*
  * Elsewhere
  */
 
@@ -2310,6 +3001,7 @@ static const struct test {
 	TEST(ON | PV | HVM, bad_frame_does_not_keep_a_lock),
 	TEST(ON | PV, get_into_page_table_is_refused),
 	TEST(ON, put_reads_only_own_frames),
+	TEST(ON, frames_are_let_go),
 	TEST(ON | PV | HVM, bad_op_pointer_is_refused),
 	TEST(ON, million_failing_calls_are_silent),
 	TEST(ON, persistent_pages_stay_below_max_pages),
@@ -2332,12 +3024,15 @@ static const struct test {
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
 	TEST(ON, reclaim_does_not_stop_at_who_has_nothing),
 	TEST(ON, hopeless_allocations_evict_nothing),
+	TEST(ON, memory_of_pages_is_scrubbed),
 	TEST(ON, cap_is_never_exceeded),
 	TEST(ON, cap_holds_for_what_the_heap_has_lost),
 	TEST(ON, compressed_pages_come_back_whole),
 	TEST(ON, frozen_client_takes_no_new_pages),
 	TEST(ON, control_of_no_client_is_refused),
 	TEST(ON, control_buffers_are_checked),
+	TEST(ON, fuzzed_operations_do_no_harm),
+	TEST(ON, fuzzed_controls_do_no_harm),
 	TEST(OFF, without_the_option_all_is_enodev),
 	TEST(NONE, on_stock_xen_all_is_enosys),
 	TEST(DMA, low_memory_is_kept_for_devices),
@@ -2367,26 +3062,6 @@ static void open_all(void)
 	shared_page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED |
 			   MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
 	CHECK(shared_page != MAP_FAILED, "mmap: %s", strerror(errno));
-}
-
-static void clean(void)
-{
-	struct xen_sysctl_tmem_op op = { .cmd = XEN_SYSCTL_TMEM_OP_GET_AUTH };
-	int i;
-
-	for (i = 0; i < MAX_POOLS; i++)
-		destroy(i);
-	if (control_cmd(XEN_SYSCTL_TMEM_OP_THAW, 0))
-		return;		/* off, none, or not dom0 */
-	while (!control(&op))
-		CHECK_OP(authorise(op.uuid[0], op.uuid[1], false), ==, 0);
-	set_client(XEN_SYSCTL_TMEM_SET_CAP, ~0ULL);
-	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
-	set_client(XEN_SYSCTL_TMEM_SET_WEIGHT, 100);
-	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, false);
-	CHECK_OP(claim(0), ==, 0);
-	CHECK_OP(stats().eph_pages + stats().pers_pages, ==, 0);
-	CHECK_OP(shared_pages(), ==, -ENOENT);
 }
 
 static bool run_test(const struct test *test)
@@ -2600,6 +3275,27 @@ static int control_all(const char *seconds)
 	return 0;
 }
 
+/* The same as the tests, again and again, with one seed after the other */
+static int fuzz_long(const char *seconds, const char *seed)
+{
+	double end = now() + atof(seconds);
+	uint64_t nr = strtoull(seed, NULL, 0);
+	long i, ops = 0, controls = 0, hits = 0;
+
+	on_cpu(0);
+	for (; now() < end; nr++) {
+		clean();
+		fuzz(20, nr, nr & 1);
+		for (i = 0; i < 2; i++) {
+			ops += fuzzers[i].ops;
+			hits += fuzzers[i].hits;
+			controls += fuzzers[i].controls;
+		}
+	}
+	printf("operations %ld hits %ld controls %ld\n", ops, hits, controls);
+	return 0;
+}
+
 /*
  * What calls cost: the fastest of some rounds, which no interrupt has hit
  */
@@ -2773,6 +3469,8 @@ int main(int argc, char **argv)
 		return soft_reset(atoi(argv[2]));
 	if (argc == 3 && !strcmp(argv[1], "--control"))
 		return control_all(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "--fuzz"))
+		return fuzz_long(argv[2], argv[3]);
 	if (argc == 3 && !strcmp(argv[1], "--bench"))
 		return bench(argv[2]);
 	return run_tests(argc, argv);
