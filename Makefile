@@ -18,7 +18,7 @@ test:
 #: make fuzz          fuzz the engine (MINUTES=n, default 3)
 #: make mutants       are the tests worth anything? Breaks the code on purpose,
 #:                    all of it is long (MUTANTS="name..." only these;
-#:                    MUTANTS=engine those of the engine)
+#:                    engine, guest or xen: those of the engine, the kernel, Xen)
 #: make kunit         unit tests in a User Mode Linux kernel
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
