@@ -9,8 +9,8 @@
 cd "$(dirname "$0")" || exit 1
 failed=0
 for program in precache_dio precache_truncate precache_mount precache_error \
-	       precache_exclude preswap preswap_shrink faults \
-	       paranoid options; do
+	       precache_exclude precache_steal preswap preswap_shrink \
+	       faults paranoid options; do
 	./$program "$@" || failed=1
 done
 exit $failed
