@@ -16,13 +16,6 @@
 #define NR		64
 #define ZRAM		"/dev/zram0"
 
-/* The gauge, the counters and the backend agree, when nothing is going on */
-static void check_held(long pages)
-{
-	CHECK_OP(preswap_pages(), ==, pages);
-	CHECK_OP(persistent(), ==, pages);
-}
-
 /* A page of one of four kinds: random, compressible, one word, zeros */
 static void fill_kind(char *page, int kind, uint64_t seed, off_t off)
 {

@@ -343,6 +343,14 @@ void cgroup_set(const char *file, const char *fmt, ...)
 	set(path, "%s", value);
 }
 
+long cgroup_get(const char *file)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", cgroup, file);
+	return get_long(path);
+}
+
 /* All that can be reclaimed; that it is less than asked for is no error */
 void cgroup_reclaim(void)
 {

@@ -98,6 +98,13 @@ static inline long persistent(void)
 	       preswap_pages();
 }
 
+/* The gauge and the backend agree, when nothing is going on */
+static inline void check_held(long pages)
+{
+	CHECK_OP(preswap_pages(), ==, pages);
+	CHECK_OP(persistent(), ==, pages);
+}
+
 /* A trace event, only where the filter is true, since trace_begin() */
 __printf(2, 3) void trace_begin(const char *event, const char *filter, ...);
 long trace_end(const char *event);
@@ -126,6 +133,7 @@ void disk_may_differ(void);
 
 /* The test's own cgroup */
 __printf(2, 3) void cgroup_set(const char *file, const char *fmt, ...);
+long cgroup_get(const char *file);
 void cgroup_reclaim(void);
 
 /* Patterns */
