@@ -604,9 +604,13 @@ static void *worker(void *arg)
 static struct worker start(int cpu, void (*run)(void *), void *arg)
 {
 	struct worker *w = malloc(sizeof(*w));
+	pthread_attr_t attr;
 
+	/* A stack is locked in memory, and domains are small */
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * PAGE);
 	*w = (struct worker){ .run = run, .arg = arg, .cpu = cpu };
-	CHECK(!pthread_create(&w->thread, NULL, worker, w), "no thread");
+	CHECK(!pthread_create(&w->thread, &attr, worker, w), "no thread");
 	return *w;
 }
 
