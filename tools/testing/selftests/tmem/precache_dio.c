@@ -9,6 +9,7 @@
  */
 
 #include <linux/falloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -319,6 +320,148 @@ static void short_copy_leaves_no_old_page(void)
 	file_verify(fd, OLD, 0, PAGE);
 }
 
+/*
+ * What is written is a mapping of the same file, all of which is in tmem: while
+ * the write is going on its source comes into the page cache.  Where source and
+ * target overlap that cannot be removed afterwards, and may be outdated, until
+ * it is evicted.  Hook: invalidate_inode_pages2_range().
+ */
+static void dio_write_of_own_mapping_flushes_precache(void)
+{
+	static const struct { off_t from, to; bool apart; } writes[] = {
+		{ 32 * PAGE, 0, true },
+		{ 0, 32 * PAGE, true },
+		{ PAGE, 0, false },
+		{ 0, 0, false },
+	};
+	const size_t size = 64 * PAGE, len = 16 * PAGE;
+	const char *dir = fs_new(0);
+	char *buf = buffer(size), *want = buffer(size), *map, name[8];
+	int fd, direct;
+	long gets;
+	size_t i;
+
+	for (i = 0; i < sizeof(writes) / sizeof(*writes); i++) {
+		snprintf(name, sizeof(name), "file%ld", (long)i);
+		fd = file_new(dir, name, OLD, size);
+		to_tmem(fd);
+		fill(want, size, OLD, 0);
+		memmove(want + writes[i].to, want + writes[i].from, len);
+
+		gets = counter(PRECACHE_GET);
+		map = (char *)SYS(mmap(NULL, size, PROT_READ, MAP_SHARED, fd,
+				       0));
+		direct = file_direct(fd);
+		CHECK_OP(SYS(pwrite(direct, map + writes[i].from, len,
+				    writes[i].to)), ==, len);
+		gets = counter(PRECACHE_GET) - gets;
+		note("got from tmem during the write: %ld pages", gets);
+		CHECK_OP(gets, >, 0);
+		if (writes[i].apart)
+			CHECK(!memcmp(map, want, size), "the mapping is wrong");
+		SYS(munmap(map, size));
+
+		SYS(fsync(fd));
+		CHECK_OP(SYS(pread(direct, buf, size, 0)), ==, size);
+		CHECK(!memcmp(buf, want, size), "the disk is wrong");
+		evict(fd);
+		CHECK_OP(SYS(pread(fd, buf, size, 0)), ==, size);
+		CHECK(!memcmp(buf, want, size), "the file is wrong");
+		close(direct);
+		close(fd);
+	}
+}
+
+/*
+ * Direct I/O reads from one file into a mapping of another.  Writeback makes the
+ * pages of the latter clean while the device still writes to them; then they may
+ * not be put.  No hook: reclaim lets pinned pages be before it comes to one.
+ */
+static void pages_under_dma_are_not_put(void)
+{
+	static const char put[] = "tmem/tmem_put_page";
+	const long start = FS_SIZE / SECTOR;
+	const size_t len = 16 * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, len), source, ms, i;
+	long res, puts;
+	bool slow;
+	char *map;
+
+	dir = fs_new(1);
+	source = file_new(dir, "source", NEW, len);
+	map = (char *)SYS(mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       fd, 0));
+	for (ms = 1000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(1);
+		file_write(fd, OLD, 0, len);
+		SYS(fsync(fd));
+		to_tmem(fd);
+		fs_table(1, "0 %ld delay %s %ld %d %s %ld 0", FS_SIZE / SECTOR,
+			 disk_name(), start, ms, disk_name(), start);
+		aio_read(source, map, 0, len);
+		trace_begin(put, "oid0 == %ld", file_ino(fd));
+		SYS(fsync(fd));
+		for (i = 0; i < 3; i++)
+			cgroup_reclaim();
+		puts = trace_end(put);
+		slow = !aio_wait(&res);
+		CHECK_OP(res, ==, len);
+	}
+	note("put during the read: %ld pages", puts);
+	CHECK_OP(puts, ==, 0);
+	verify(map, len, NEW, 0, "the mapping");
+	SYS(munmap(map, len));
+	/* They may become dirty even later */
+	do {
+		SYS(fsync(fd));
+		cgroup_reclaim();
+	} while (file_cached(fd));
+	puts = counter(PRECACHE_GET);
+	file_verify(fd, NEW, 0, len);
+	CHECK_OP(counter(PRECACHE_GET) - puts, ==, len / PAGE);
+}
+
+/*
+ * The same, many times and with no delay, while somebody else makes the pages
+ * clean and evicts them all the time.
+ */
+static void dma_into_mapping_is_never_lost(void)
+{
+	const size_t len = 16 * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, len), direct, round;
+	off_t from;
+	char *map;
+	pid_t pid;
+
+	direct = file_direct(file_new(dir, "source", NEW, 8 * len));
+	map = (char *)SYS(mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       fd, 0));
+	use_all_cpus();
+	pid = SYS(fork());
+	if (!pid)
+		for (;;) {
+			SYS(fsync(fd));
+			cgroup_reclaim();
+		}
+	for (round = 0; round < 300; round++) {
+		/* Now and then, see to it that it all comes from tmem */
+		while (round % 20 == 0 && file_cached(fd))
+			sched_yield();
+		from = random() % 8 * len;
+		CHECK_OP(SYS(pread(direct, map, len, from)), ==, len);
+		verify(map, len, NEW, from, "the mapping");
+		sched_yield();
+		verify(map, len, NEW, from, "the mapping, later");
+	}
+	kill(pid, SIGKILL);
+	SYS(waitpid(pid, NULL, 0));
+	CHECK_OP(since(PRECACHE_PUT), >=, 10 * len / PAGE);
+	CHECK_OP(since(PRECACHE_GET), >=, 5 * len / PAGE);
+}
+
 static const struct test tests[] = {
 	{ "dio_write_flushes_precache", dio_write_flushes_precache },
 	{ "dio_write_to_empty_mapping_flushes_precache",
@@ -331,6 +474,10 @@ static const struct test tests[] = {
 	{ "aio_write_is_seen_after_completion",
 	  aio_write_is_seen_after_completion },
 	{ "short_copy_leaves_no_old_page", short_copy_leaves_no_old_page },
+	{ "dio_write_of_own_mapping_flushes_precache",
+	  dio_write_of_own_mapping_flushes_precache },
+	{ "pages_under_dma_are_not_put", pages_under_dma_are_not_put },
+	{ "dma_into_mapping_is_never_lost", dma_into_mapping_is_never_lost },
 };
 
 int main(int argc, char **argv)

@@ -706,24 +706,34 @@ void forget_shadows(const char *dir)
 
 static aio_context_t aio;
 static int aio_fd = -1;
-static char *aio_buf;
+static char *aio_buf;	/* of a write */
 static long aio_result;
 
-void aio_write(int fd, uint64_t seed, off_t off, size_t len)
+static void aio_submit(int op, int fd, void *buf, off_t off, size_t len)
 {
 	struct iocb cb, *cbs[1] = { &cb };
 
 	if (!aio)
 		SYS(syscall(SYS_io_setup, 1, &aio));
 	aio_fd = file_direct(fd);
-	aio_buf = buffer(len);
-	fill(aio_buf, len, seed, off);
 	cb = (struct iocb){
-		.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = aio_fd,
-		.aio_buf = (uintptr_t)aio_buf, .aio_nbytes = len,
+		.aio_lio_opcode = op, .aio_fildes = aio_fd,
+		.aio_buf = (uintptr_t)buf, .aio_nbytes = len,
 		.aio_offset = off,
 	};
 	CHECK_OP(SYS(syscall(SYS_io_submit, aio, 1, cbs)), ==, 1);
+}
+
+void aio_write(int fd, uint64_t seed, off_t off, size_t len)
+{
+	aio_buf = buffer(len);
+	fill(aio_buf, len, seed, off);
+	aio_submit(IOCB_CMD_PWRITE, fd, aio_buf, off, len);
+}
+
+void aio_read(int fd, void *buf, off_t off, size_t len)
+{
+	aio_submit(IOCB_CMD_PREAD, fd, buf, off, len);
 }
 
 static bool aio_get(struct timespec *timeout)
@@ -735,6 +745,7 @@ static bool aio_get(struct timespec *timeout)
 		aio_result = event.res;
 		close(aio_fd);
 		free(aio_buf);
+		aio_buf = NULL;
 		aio_fd = -1;
 	}
 	return aio_fd < 0;

@@ -182,6 +182,7 @@ void forget_shadows(const char *dir);
 
 /* Asynchronous direct I/O: one at a time */
 void aio_write(int fd, uint64_t seed, off_t off, size_t len);
+void aio_read(int fd, void *buf, off_t off, size_t len);
 bool aio_done(void);
 bool aio_wait(long *res);
 
