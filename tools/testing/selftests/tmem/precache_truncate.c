@@ -15,6 +15,16 @@
 
 #include "tmem_test.h"
 
+/* From linux/ext4.h, which is newer than others */
+#define EXT4_IOC_MOVE_EXT	_IOWR('f', 15, struct move_extent)
+#define EXT4_IOC_SWAP_BOOT	_IO('f', 17)
+
+struct move_extent {
+	uint32_t reserved;
+	uint32_t donor_fd;
+	uint64_t orig_start, donor_start, len, moved_len;
+};
+
 /* At least this many pages of tmem were given up */
 static void check_flushed(long before, long pages)
 {
@@ -226,6 +236,71 @@ static void collapse_and_insert_flush_precache(void)
 	CHECK_OP(since(PRECACHE_GET), >, 28);
 }
 
+/*
+ * Two files swap their blocks, as in defragmentation: the file keeps its data,
+ * the donor gets the file's old blocks, as unwritten ones.  One page of the donor
+ * is in the page cache, where ext4 leaves it, the others are in tmem only; all
+ * are outdated.  Hook: the exclusion in move_extent_per_page().
+ */
+static void donor_of_moved_extents_is_not_hidden(void)
+{
+	const size_t len = 8 * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", NEW, len);
+	int donor = file_new(dir, "donor", OLD, len);
+	struct move_extent move = { .donor_fd = donor, .len = len / PAGE };
+
+	to_tmem(fd);
+	to_tmem(donor);
+	SYS(posix_fadvise(donor, 0, 0, POSIX_FADV_RANDOM));
+	file_verify(donor, OLD, 0, PAGE);
+	CHECK_OP(file_cached(donor), ==, 1);
+	CHECK_OP(since(PRECACHE_GET), >=, 1);
+
+	SYS(ioctl(fd, EXT4_IOC_MOVE_EXT, &move));
+	CHECK_OP(move.moved_len, ==, len / PAGE);
+	SYS(fsync(fd));
+	file_verify(donor, 0, PAGE, len - PAGE);
+	CHECK_OP(file_cached(donor), ==, len / PAGE);
+	CHECK_OP(evict_puts(donor), ==, 0);
+	file_verify(donor, 0, 0, len);
+
+	file_verify(fd, NEW, 0, len);
+	to_tmem(fd);
+	file_verify(fd, NEW, 0, len);
+	CHECK_OP(since(PRECACHE_GET), >=, 1 + len / PAGE);
+}
+
+/*
+ * A file gets other blocks as a whole, and then its own ones again.  Hook:
+ * truncate_inode_pages_range().
+ */
+static void swap_with_boot_loader_flushes_precache(void)
+{
+	const size_t len = 8 * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, len), i;
+	long held;
+
+	to_tmem(fd);
+	held = ephemeral();
+	SYS(ioctl(fd, EXT4_IOC_SWAP_BOOT));
+	check_flushed(held, len / PAGE);
+	CHECK_OP(file_size(fd), ==, 0);
+	file_write(fd, NEW, 0, len);
+	SYS(fsync(fd));
+	for (i = 0; i < 4; i++) {
+		file_verify(fd, i % 2 ? OLD : NEW, 0, len);
+		to_tmem(fd);
+		file_verify(fd, i % 2 ? OLD : NEW, 0, len);
+		CHECK_OP(since(PRECACHE_GET), >=, (i + 1) * len / PAGE);
+		to_tmem(fd);
+		held = ephemeral();
+		SYS(ioctl(fd, EXT4_IOC_SWAP_BOOT));
+		check_flushed(held, len / PAGE);
+	}
+}
+
 #define EVICT_INODE	"ext4/ext4_evict_inode"
 
 /*
@@ -360,6 +435,10 @@ static const struct test tests[] = {
 	  truncate_of_empty_mapping_flushes_precache },
 	{ "collapse_and_insert_flush_precache",
 	  collapse_and_insert_flush_precache },
+	{ "donor_of_moved_extents_is_not_hidden",
+	  donor_of_moved_extents_is_not_hidden },
+	{ "swap_with_boot_loader_flushes_precache",
+	  swap_with_boot_loader_flushes_precache },
 	{ "pages_outlive_the_inode_in_memory",
 	  pages_outlive_the_inode_in_memory },
 	{ "inode_back_in_memory_is_flushed", inode_back_in_memory_is_flushed },
