@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* precache and whole file systems: pools, epochs, and who may opt in */
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "tmem_test.h"
 
@@ -217,6 +220,161 @@ static void mounts_beyond_pool_limit_work(void)
 	}
 }
 
+/*
+ * A snapshot is a file system with the same files and inode numbers, in a pool
+ * of its own.  Hook: precache_init_fs().
+ */
+static void snapshot_has_its_own_pool(void)
+{
+	int fd = file_new(fs_new(0), "file", OLD, LEN), snap, root;
+	long held = ephemeral();
+
+	to_tmem(fd);
+	root = SYS(open(FS(0), O_RDONLY));
+	SYS(ioctl(root, FIFREEZE, 0));
+	fs_table(1, "0 %ld snapshot %s %s N 8", FS_SIZE / SECTOR, disk_name(),
+		 swap_dev(1));
+	fs_table(0, "0 %ld snapshot-origin %s", FS_SIZE / SECTOR, disk_name());
+	SYS(ioctl(root, FITHAW, 0));
+	close(root);
+	fs_mount(1, "");
+	snap = SYS(open(FS(1) "/file", O_RDWR));
+	CHECK_OP(file_ino(snap), ==, file_ino(fd));
+
+	/* The same data; both are in tmem, at the same handles but for the pool */
+	file_verify(fd, OLD, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, LEN / PAGE);
+	file_verify(snap, OLD, 0, LEN);
+	to_tmem(fd);
+	to_tmem(snap);
+	CHECK_OP(ephemeral(), >=, held + 2 * LEN / PAGE);
+
+	/* Other data on either side */
+	file_write_direct(fd, NEW, 0, LEN);
+	file_verify(snap, OLD, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, 2 * LEN / PAGE);
+	file_write_direct(snap, 3, 0, LEN / 2);
+	file_verify(fd, NEW, 0, LEN);
+	to_tmem(fd);
+	to_tmem(snap);
+	CHECK_OP(ephemeral(), >=, held + 2 * LEN / PAGE);
+	file_verify(snap, 3, 0, LEN / 2);
+	file_verify(snap, OLD, LEN / 2, LEN / 2);
+	CHECK_OP(since(PRECACHE_GET), >=, 3 * LEN / PAGE);
+
+	close(snap);
+	fs_umount(1);
+	CHECK_OP(ephemeral(), ==, held + LEN / PAGE);
+	file_verify(fd, NEW, 0, LEN);
+	CHECK_OP(since(PRECACHE_GET), >=, 4 * LEN / PAGE);
+}
+
+#define EVICT_INODE	"ext4/ext4_evict_inode"
+#define DROP_INODES	"2"	/* for drop_caches */
+#define FILES		200
+
+static int numbered_file(int i, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), FS(0) "/%d", i);
+	return SYS(open(path, flags, 0600));
+}
+
+/*
+ * All files are in tmem, and hardly an inode is in memory.  By reclaim in the
+ * cgroup: drop_caches would empty tmem, too.
+ */
+static void evict_all_files(dev_t dev)
+{
+	long puts = counter(PRECACHE_PUT), gone = 0;
+	int fd[FILES], i;
+
+	for (i = 0; i < FILES; i++)
+		fd[i] = numbered_file(i, O_RDONLY);
+	for (i = 0; i < FILES; i++)
+		evict(fd[i]);
+	puts = counter(PRECACHE_PUT) - puts;
+	for (i = 0; i < FILES; i++)
+		close(fd[i]);
+	for (i = 0; gone < FILES * 9 / 10; i++) {
+		/* The kernel's own idea of a device number */
+		trace_begin(EVICT_INODE, "dev == %d && nlink > 0",
+			    major(dev) << 20 | minor(dev));
+		cgroup_reclaim();
+		gone += trace_end(EVICT_INODE);
+		CHECK(i < 200, "only %ld inodes leave memory", gone);
+	}
+	note("pages put: %ld, inodes that left memory: %ld", puts, gone);
+	CHECK_OP(puts, >=, FILES * LEN / PAGE);
+}
+
+static void verify_all_files(void)
+{
+	char *buf = buffer(LEN);
+	int i, fd;
+
+	for (i = 0; i < FILES; i++) {
+		fd = numbered_file(i, O_RDONLY);
+		CHECK_OP(SYS(pread(fd, buf, LEN, 0)), ==, LEN);
+		verify(buf, LEN, 3 + i % 8, 0, "file");
+		close(fd);
+	}
+	free(buf);
+}
+
+/*
+ * Many inodes leave memory at once and come back.  Whatever is left of their
+ * pages goes with the file, or at the latest with the file system.  Hooks:
+ * truncate_inode_pages_final(), deactivate_locked_super().
+ */
+static void inodes_that_come_and_go_leak_nothing(void)
+{
+	long empty = ephemeral(), held, gets;
+	char path[64];
+	struct stat st;
+	int round, i, fd;
+
+	fs_new(0);
+	SYS(stat(FS(0), &st));
+	for (i = 0; i < FILES; i++) {
+		fd = numbered_file(i, O_RDWR | O_CREAT);
+		file_write(fd, 3 + i % 8, 0, LEN);
+		close(fd);
+	}
+	fd = SYS(open(FS(0), O_RDONLY));
+	SYS(syncfs(fd));
+	close(fd);
+	for (round = 0; round < 3; round++) {
+		evict_all_files(st.st_dev);
+		held = ephemeral();
+		CHECK_OP(held, >=, empty + FILES * LEN / PAGE);
+		gets = counter(PRECACHE_GET);
+		verify_all_files();
+		CHECK_OP(counter(PRECACHE_GET) - gets, >=, FILES * LEN / PAGE);
+		CHECK_OP(ephemeral(), <=, held - FILES * LEN / PAGE);
+	}
+
+	/* With drop_caches, tmem lets go of what it has */
+	evict_all_files(st.st_dev);
+	set("/proc/sys/vm/drop_caches", DROP_INODES);
+	CHECK_OP(ephemeral(), <, empty + FILES * LEN / PAGE);
+	verify_all_files();
+
+	/* Deleted without being read, then all that is left */
+	evict_all_files(st.st_dev);
+	held = ephemeral();
+	for (i = 0; i < FILES / 2; i++) {
+		snprintf(path, sizeof(path), FS(0) "/%d", i);
+		SYS(unlink(path));
+	}
+	note("pages in tmem: all files %ld, half of them %ld", held,
+	     ephemeral());
+	CHECK_OP(ephemeral(), <=, held - FILES / 2 * LEN / PAGE);
+	fs_umount(0);
+	CHECK_OP(ephemeral(), ==, empty);
+}
+
 /* The drivers of ext2 and ext3 are gone, their file systems are not */
 static void ext2_and_ext3_use_precache(void)
 {
@@ -267,6 +425,9 @@ static const struct test tests[] = {
 	  remount_and_failed_mount_leak_no_pool },
 	{ "umount_destroys_pool", umount_destroys_pool },
 	{ "mounts_beyond_pool_limit_work", mounts_beyond_pool_limit_work },
+	{ "snapshot_has_its_own_pool", snapshot_has_its_own_pool },
+	{ "inodes_that_come_and_go_leak_nothing",
+	  inodes_that_come_and_go_leak_nothing },
 	{ "ext2_and_ext3_use_precache", ext2_and_ext3_use_precache },
 	{ "small_blocks_mount_without_precache",
 	  small_blocks_mount_without_precache },
