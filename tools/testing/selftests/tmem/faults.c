@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the kernel can be made to suffer: that it does, and that it copes */
 
+#include <linux/falloc.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "tmem_test.h"
@@ -181,6 +184,63 @@ static void failing_allocations_lose_nothing(void)
 	CHECK_OP(since(PRESWAP_GET_FAIL), ==, 0);
 }
 
+static void check_lost(char *p)
+{
+	int status;
+	pid_t pid = SYS(fork());
+
+	if (!pid)
+		exit(*(volatile char *)p == 0);
+	SYS(waitpid(pid, &status, 0));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
+	      "the reader got status %x instead of SIGBUS", status);
+}
+
+/*
+ * swapoff ends, though some pages are lost, and says of each of them for good
+ * that it is: neither memory nor a file of tmpfs reads as something else.  Hook:
+ * preswap_load(), which returns true.
+ */
+static void lost_pages_do_not_stop_swapoff(void)
+{
+	int fd = SYS(memfd_create("file", 0)), i;
+	char *p, *map, page[PAGE];
+
+	/* Not this program's pages, too */
+	SYS(mlockall(MCL_CURRENT));
+	p = memory_in_tmem();
+	file_write(fd, NEW, 0, LEN);
+	map = (char *)SYS(mmap(NULL, LEN, PROT_READ, MAP_SHARED, fd, 0));
+	verify(map, LEN, NEW, 0, "mapping");
+	swap_out(map, LEN);
+	SYS(munmap(map, LEN));
+	CHECK_OP(preswap_pages(), ==, 2 * NR);
+	inject(FAIL_GET_PERSISTENT, 100, -1);
+	CHECK_OP(swap_off(swap_dev(0)), ==, 0);
+	inject(0, 0, 0);
+	CHECK_OP(since(PRESWAP_GET_FAIL), >=, 2 * NR);
+	CHECK_OP(preswap_pages(), ==, 0);
+	CHECK_OP(persistent(), ==, 0);
+	for (i = 0; i < NR; i++) {
+		CHECK(pread(fd, page, PAGE, i * PAGE) == -1 && errno == EIO,
+		      "page %d of the file is not lost", i);
+		check_lost(p + i * PAGE);
+	}
+	CHECK_OP(since(PSWPIN), ==, 0);
+
+	/*
+	 * What is written anew is as good as any other.  (Truncation does not
+	 * look for lost pages where a file has no others.)
+	 */
+	SYS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LEN));
+	SYS(munmap(p, LEN));
+	file_write(fd, OLD, 0, LEN);
+	p = memory_in_tmem();
+	verify(p, LEN, OLD, 0, "memory");
+	file_verify(fd, OLD, 0, LEN);
+	SYS(munmap(p, LEN));
+}
+
 static const struct test tests[] = {
 	{ "ephemeral_get_misses", ephemeral_get_misses },
 	{ "persistent_get_does_not_miss", persistent_get_does_not_miss },
@@ -189,6 +249,7 @@ static const struct test tests[] = {
 	{ "operations_take_long", operations_take_long },
 	{ "failing_allocations_lose_nothing",
 	  failing_allocations_lose_nothing },
+	{ "lost_pages_do_not_stop_swapoff", lost_pages_do_not_stop_swapoff },
 };
 
 int main(int argc, char **argv)
