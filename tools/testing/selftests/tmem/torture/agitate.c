@@ -68,6 +68,7 @@ static __attribute__((noreturn, format(printf, 3, 4)))
 void fail_at(const char *file, int line, const char *fmt, ...);
 
 #include "../check.h"
+#include "scramble.h"
 
 #define PAGE		4096L
 #define TICK_MS		10
@@ -78,10 +79,6 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 #define RUN		32	/* pages of the arena in one operation */
 #define REPORTS		10
 #define CHILD_VERSION	0x1000000
-
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT	21
-#endif
 
 #define TMEM		"/sys/kernel/mm/tmem/"
 
@@ -370,20 +367,6 @@ static void open_gates(void)
 }
 
 /* The arena */
-
-static uint64_t scramble(uint64_t x)
-{
-	x = (x ^ x >> 33) * 0xff51afd7ed558ccdULL;
-	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ULL;
-	return x ^ x >> 33;
-}
-
-static uint64_t unscramble(uint64_t x)
-{
-	x = (x ^ x >> 33) * 0x9cb4b2f8129337dbULL;
-	x = (x ^ x >> 33) * 0x4f74430c22a54005ULL;
-	return x ^ x >> 33;
-}
 
 /*
  * Of each three versions one is compressible, one is not, and one has the same

@@ -94,6 +94,7 @@ static __attribute__((noreturn, format(printf, 3, 4)))
 void fail_at(const char *file, int line, const char *fmt, ...);
 
 #include "../check.h"
+#include "scramble.h"
 
 #define PAGE		4096L
 #define MAX_IO		(32 * PAGE)
@@ -108,10 +109,6 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 
 #define LAST_PAGE	(UINT32_MAX - 1)
 #define DESCRIPTORS	UINT32_MAX
-
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT	21
-#endif
 
 enum kind {
 	WRITE, MMAP_WRITE, DIRECT_WRITE, AIO_WRITE, NEW_FILE,	/* have data */
@@ -249,20 +246,6 @@ static size_t random_span(struct thread *t)
 }
 
 /* Words: check:8 kind:4 file:8 operation:24 offset/8:20 */
-
-static uint64_t scramble(uint64_t x)
-{
-	x = (x ^ x >> 33) * 0xff51afd7ed558ccdULL;
-	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ULL;
-	return x ^ x >> 33;
-}
-
-static uint64_t unscramble(uint64_t x)
-{
-	x = (x ^ x >> 33) * 0x9cb4b2f8129337dbULL;
-	x = (x ^ x >> 33) * 0x4f74430c22a54005ULL;
-	return x ^ x >> 33;
-}
 
 static uint64_t word_of(int nr, enum kind kind, uint32_t op, off_t off)
 {
