@@ -26,7 +26,7 @@ faults=/sys/kernel/debug/fail_tmem
 paranoid=/sys/kernel/debug/tmem_paranoid
 cgroup=/sys/fs/cgroup/torture
 dir=/tmp/torture
-memory=${TMEM_TORTURE_MIB:-40}	# MiB that the work may have
+memory=40	# MiB that the work may have
 
 # What may fail without harm; and how often, in percent
 kinds=(put put_dup get_ephemeral vanish delay) often=3
@@ -232,9 +232,11 @@ stress()
 # Nine tenths of the cgroup's memory are locked, and locked again, at full speed
 hog()
 {
-	local pid status=0
+	local pid status=0 all=$((memory * 4))
 
-	stress-ng --vm 1 --vm-bytes "$((memory * 9 / 10))M" --vm-locked \
+	# The rest has to be enough for who works
+	echo "${all}M" >$cgroup/memory.max
+	inside stress-ng --vm 1 --vm-bytes "$((all * 9 / 10))M" --vm-locked \
 		--temp-path /tmp >/tmp/hog 2>&1 &
 	pid=$!
 	exercise "$1" || status=1
@@ -285,7 +287,7 @@ swapoff_again_and_again()
 # umount, with all that is in tmem, and mount again: the files are as before
 umount_again_and_again()
 {
-	local end=$((SECONDS + $1)) status=0 n=0
+	local end=$((SECONDS + $1)) status=0 n=0 sum
 
 	seq 1000000 >$dir/file
 	sum=$(sha256sum <$dir/file)
@@ -304,7 +306,7 @@ umount_again_and_again()
 # The engine has no room at all, and then some, and then none
 full()
 {
-	local status=0 pid percent
+	local status=0 pid percent p
 
 	percent=$(value $ram/max_percent)
 	while :; do
