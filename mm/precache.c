@@ -302,7 +302,9 @@ EXPORT_SYMBOL_GPL(__precache_flush_folio);
  *
  * An encrypted file's plain text stays in this kernel.  A hit in a verity file
  * would not be verified.  Swap and quota files are written below the page
- * cache.  After a write error a clean folio and the disk may differ.
+ * cache.  After a write error a clean folio and the disk may differ.  What is
+ * not read from a disk, like ext4's buddy cache, is not asked for again; its
+ * inode, from new_inode(), has the i_mode of whoever had the memory before.
  */
 static bool precache_refuses(struct address_space *mapping)
 {
@@ -310,7 +312,7 @@ static bool precache_refuses(struct address_space *mapping)
 
 	return !S_ISREG(inode->i_mode) || IS_ENCRYPTED(inode) ||
 	       IS_VERITY(inode) || IS_SWAPFILE(inode) || IS_NOQUOTA(inode) ||
-	       dax_mapping(mapping) ||
+	       dax_mapping(mapping) || !mapping->a_ops->read_folio ||
 	       test_bit(AS_NO_PRECACHE, &mapping->flags) ||
 	       READ_ONCE(mapping->wb_err);
 }

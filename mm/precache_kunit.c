@@ -346,6 +346,11 @@ static void raise_not_regular(struct inode *inode, struct folio *folio)
 	inode->i_mode = S_IFDIR | 0700;
 }
 
+static void raise_not_read(struct inode *inode, struct folio *folio)
+{
+	inode->i_mapping->a_ops = &empty_aops;
+}
+
 static void raise_exiting(struct inode *inode, struct folio *folio)
 {
 	mapping_set_exiting(inode->i_mapping);
@@ -372,6 +377,7 @@ static const struct precache_obstacle precache_obstacles[] = {
 	{ "excluded", raise_excluded, .file = true },
 	{ "write error", raise_wb_err, .file = true },
 	{ "not regular", raise_not_regular, .file = true },
+	{ "not read from a disk", raise_not_read, .file = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(precache_obstacle, precache_obstacles, what);

@@ -17,6 +17,7 @@
 #define LEN		(8 * PAGE)
 
 #define GET	"tmem/tmem_get_page"
+#define BAD_INO	1	/* of ext4, where the buddy cache is */
 
 /* Evict, and read back: how many pages were put, and asked for? */
 static void evict_and_read(int fd, uint64_t seed, size_t len, long *puts,
@@ -204,10 +205,46 @@ static void file_written_by_block_is_never_served(void)
 	check_excluded(fd, NEW, PAGE);
 }
 
+/*
+ * The mapping of ext4's buddy cache has no ->read_folio: nobody would ask for
+ * what was put.  Its inode is not made for a file, so that i_mode is left from
+ * whoever had the memory, a file here.  Hook: read_folio in precache_refuses().
+ */
+static void buddy_cache_is_never_put(void)
+{
+	static const char gone[] = "filemap/mm_filemap_delete_from_page_cache";
+	static const char put[] = "tmem/tmem_put_page";
+	long evicted = 0;
+	char name[16];
+	int round, i, fd;
+
+	fs_new(0);
+	for (round = 0; round < 10; round++) {
+		for (i = 0; i < 100; i++) {
+			snprintf(name, sizeof(name), "%d", i);
+			close(file_new(FS(0), name, OLD, PAGE));
+		}
+		fs_umount(0);
+		fs_mount(0, "");
+		fd = file_new(FS(0), "file", OLD, LEN);
+		trace_begin(round % 2 ? gone : put,
+			    round % 2 ? "i_ino == %d" : "oid0 == %d", BAD_INO);
+		evict(fd);
+		if (round % 2)
+			evicted += trace_end(gone);
+		else
+			CHECK_OP(trace_end(put), ==, 0);
+		close(fd);
+	}
+	note("pages of the buddy cache evicted: %ld", evicted);
+	CHECK_OP(evicted, >=, 5);
+}
+
 static const struct test tests[] = {
 	{ "inline_data_is_never_put", inline_data_is_never_put },
 	{ "verity_file_is_never_served", verity_file_is_never_served },
 	{ "encrypted_file_is_never_put", encrypted_file_is_never_put },
+	{ "buddy_cache_is_never_put", buddy_cache_is_never_put },
 	{ "swap_file_reads_as_on_disk", swap_file_reads_as_on_disk },
 	{ "file_written_by_block_is_never_served",
 	  file_written_by_block_is_never_served },
