@@ -406,8 +406,11 @@ static void random_access(const char *dev, int mib)
 				fill_kind(p + i * PAGE, (i + seeds[i] + 1) % 4,
 					  seeds[i], i * PAGE);
 			}
-			if (n % 1000 == 0)
-				zswap_enable(random() % 2);
+			if (n % 1000)
+				continue;
+			zswap_enable(random() % 2);
+			/* So that reclaim knows what there is */
+			cgroup_stat("anon");
 		}
 		evidence("up to here");
 	}

@@ -128,19 +128,19 @@ long get_long(const char *path)
 
 /* Counters */
 
-static long read_vmstat(const char *name)
+static long read_stat(const char *path, const char *name)
 {
-	FILE *f = fopen("/proc/vmstat", "r");
+	FILE *f = fopen(path, "r");
 	char line[64];
 	long value;
 
-	CHECK(f, "/proc/vmstat: %s", strerror(errno));
+	CHECK(f, "%s: %s", path, strerror(errno));
 	while (fscanf(f, "%63s %ld", line, &value) == 2)
 		if (!strcmp(name, line)) {
 			fclose(f);
 			return value;
 		}
-	fail("no %s in /proc/vmstat", name);
+	fail("no %s in %s", name, path);
 }
 
 const char *counter_name(enum counter c)
@@ -150,7 +150,7 @@ const char *counter_name(enum counter c)
 
 long counter(enum counter c)
 {
-	return read_vmstat(counter_names[c]);
+	return read_stat("/proc/vmstat", counter_names[c]);
 }
 
 void mark(void)
@@ -349,6 +349,20 @@ long cgroup_get(const char *file)
 
 	snprintf(path, sizeof(path), "%s/%s", cgroup, file);
 	return get_long(path);
+}
+
+/*
+ * A line of memory.stat.  To ask brings all of them up to date, which happens by
+ * itself every two seconds.  Reclaim believes them: with no page left on the inactive
+ * list, it does not look at the active one, and the OOM killer is called, as long as
+ * they say that both are empty.
+ */
+long cgroup_stat(const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/memory.stat", cgroup);
+	return read_stat(path, name);
 }
 
 /* All that can be reclaimed; that it is less than asked for is no error */
@@ -692,11 +706,11 @@ void forget_shadows(const char *dir)
 	for (i = 0; i < 256; i++)
 		file_write(fd, OLD, i * 64 * PAGE, PAGE);
 	SYS(fsync(fd));
-	dropped = read_vmstat("workingset_nodereclaim");
+	dropped = read_stat("/proc/vmstat", "workingset_nodereclaim");
 	evict(fd);
 	for (i = 0; i < 10; i++)
 		cgroup_reclaim();
-	dropped = read_vmstat("workingset_nodereclaim") - dropped;
+	dropped = read_stat("/proc/vmstat", "workingset_nodereclaim") - dropped;
 	note("shadow nodes dropped: %ld", dropped);
 	CHECK_OP(dropped, >, 128);
 	close(fd);

@@ -134,6 +134,7 @@ void disk_may_differ(void);
 /* The test's own cgroup */
 __printf(2, 3) void cgroup_set(const char *file, const char *fmt, ...);
 long cgroup_get(const char *file);
+long cgroup_stat(const char *name);
 void cgroup_reclaim(void);
 
 /* Patterns */
