@@ -19,6 +19,10 @@
 #define EXT4_IOC_MOVE_EXT	_IOWR('f', 15, struct move_extent)
 #define EXT4_IOC_SWAP_BOOT	_IO('f', 17)
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+
 struct move_extent {
 	uint32_t reserved;
 	uint32_t donor_fd;
@@ -426,6 +430,69 @@ static void reused_inode_shows_no_old_data(void)
 	CHECK_OP(since(PRECACHE_GET), >=, 4);
 }
 
+/* Make one large folio of a part of it, and of what is in tmem */
+static void collapse(int fd, char *p, size_t len)
+{
+	long before = cgroup_stat("file_thp"), cached = file_cached(fd);
+
+	SYS(madvise(p, len, MADV_COLLAPSE));
+	note("pages cached before: %ld; file_thp: %ld KiB more", cached,
+	     (cgroup_stat("file_thp") - before) / 1024);
+	CHECK_OP(cgroup_stat("file_thp") - before, >=, (long)len);
+}
+
+/*
+ * What nobody writes may be collapsed into a huge page, which gets pages out of
+ * tmem, goes there by pages, and is dropped as soon as somebody opens the file
+ * for writing.  Hooks: collapse_file() by way of read_folio, remove_mapping(),
+ * truncate_inode_pages().
+ */
+static void read_only_file_in_huge_page_is_whole(void)
+{
+	const size_t huge = 2 * MIB;
+	int fd = file_new(fs_new(0), "file", OLD, huge), i;
+	char *area, *p;
+
+	to_tmem(fd);
+	close(fd);
+	area = (char *)SYS(mmap(NULL, 2 * huge, PROT_NONE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	p = (char *)(((uintptr_t)area + huge - 1) & -huge);
+	for (i = 0; i < 2; i++) {
+		fd = SYS(open(FS(0) "/file", O_RDONLY));
+		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+		/* A quarter is in the page cache, the rest is in tmem */
+		file_verify(fd, OLD, 0, huge / 4);
+		SYS(mmap(p, huge, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0));
+		collapse(fd, p, huge);
+		CHECK_OP(since(PRECACHE_GET), >=, (i + 1) * huge / PAGE);
+		verify(p, huge, OLD, 0, "mapping");
+		SYS(munmap(p, huge));
+		CHECK_OP(evict_puts(fd), ==, huge / PAGE);
+		close(fd);
+	}
+
+	/* Written to, with an outdated copy in tmem and in the huge page */
+	fd = SYS(open(FS(0) "/file", O_RDONLY));
+	SYS(mmap(p, huge, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0));
+	collapse(fd, p, huge);
+	SYS(munmap(p, huge));
+	close(fd);
+	fd = SYS(open(FS(0) "/file", O_RDWR));
+	CHECK_OP(file_cached(fd), ==, 0);
+	file_write(fd, NEW, huge / 2, huge / 2);
+	SYS(fsync(fd));
+	evict(fd);
+	file_verify(fd, OLD, 0, huge / 2);
+	file_verify(fd, NEW, huge / 2, huge / 2);
+	SYS(ftruncate(fd, huge / 2 + 100));
+	SYS(ftruncate(fd, huge));
+	evict(fd);
+	file_verify(fd, OLD, 0, huge / 2);
+	file_verify(fd, NEW, huge / 2, 100);
+	file_verify(fd, 0, huge / 2 + 100, huge / 2 - 100);
+}
+
 static const struct test tests[] = {
 	{ "punch_hole_flushes_partial_pages", punch_hole_flushes_partial_pages },
 	{ "zero_range_flushes_partial_pages", zero_range_flushes_partial_pages },
@@ -444,6 +511,8 @@ static const struct test tests[] = {
 	{ "inode_back_in_memory_is_flushed", inode_back_in_memory_is_flushed },
 	{ "inode_leaves_nothing_outdated", inode_leaves_nothing_outdated },
 	{ "reused_inode_shows_no_old_data", reused_inode_shows_no_old_data },
+	{ "read_only_file_in_huge_page_is_whole",
+	  read_only_file_in_huge_page_is_whole },
 };
 
 int main(int argc, char **argv)

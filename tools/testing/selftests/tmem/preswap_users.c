@@ -130,6 +130,7 @@ static void merged_pages_survive_preswap(void)
 }
 
 /* Documentation/admin-guide/mm/pagemap.rst */
+static const uint64_t pm_soft_dirty = 1ULL << 55;
 static const uint64_t pm_uffd_wp = 1ULL << 57;
 static const uint64_t pm_swap = 1ULL << 62;
 static const uint64_t pm_present = 1ULL << 63;
@@ -237,6 +238,39 @@ static void write_protection_survives_preswap(void)
 }
 
 /*
+ * Who dumps a process again and again asks which pages were written since the last
+ * time, be they in preswap meanwhile or not.  Hooks: as for other memory.
+ */
+static void soft_dirty_survives_preswap(void)
+{
+	char *p = anon(LEN), *mid = p + LEN / 2;
+
+	swap_on(swap_dev(0));
+	fill(p, LEN, OLD, 0);
+	set("/proc/self/clear_refs", "4");
+	fill(mid, LEN / 2, NEW, 0);
+	swap_out(p, LEN);
+	check_held(NR);
+	check_pagemap(p, LEN / 2, pm_swap | pm_soft_dirty, pm_swap);
+	check_pagemap(mid, LEN / 2, pm_swap | pm_soft_dirty,
+		      pm_swap | pm_soft_dirty);
+	verify(p, LEN / 2, OLD, 0, "memory");
+	verify(mid, LEN / 2, NEW, 0, "memory");
+	check_pagemap(p, LEN / 2, pm_present | pm_soft_dirty, pm_present);
+	check_pagemap(mid, LEN / 2, pm_present | pm_soft_dirty,
+		      pm_present | pm_soft_dirty);
+
+	/* And if it is asked while they are in preswap */
+	swap_out(p, LEN);
+	set("/proc/self/clear_refs", "4");
+	check_pagemap(p, LEN, pm_swap | pm_soft_dirty, pm_swap);
+	verify(p, LEN / 2, OLD, 0, "memory");
+	check_pagemap(p, LEN, pm_soft_dirty, 0);
+	CHECK_OP(since(PRESWAP_GET), >=, NR + NR / 2);
+	CHECK_OP(since(PSWPOUT), ==, 0);
+}
+
+/*
  * A slot counts against memory.swap.max, wherever its contents are.  Hook: none,
  * which is the point: preswap is not a device with a size of its own.
  */
@@ -309,6 +343,7 @@ static const struct test tests[] = {
 	{ "merged_pages_survive_preswap", merged_pages_survive_preswap },
 	{ "write_protection_survives_preswap",
 	  write_protection_survives_preswap },
+	{ "soft_dirty_survives_preswap", soft_dirty_survives_preswap },
 	{ "swap_limit_counts_pages_in_preswap",
 	  swap_limit_counts_pages_in_preswap },
 	{ "no_writeback_means_no_disk", no_writeback_means_no_disk },
