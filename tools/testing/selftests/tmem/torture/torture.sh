@@ -59,6 +59,21 @@ number()
 	sed -n "s/.*\<$1 \([0-9]*\).*/\1/p" "$2" | tail -n 1 | grep . || echo 0
 }
 
+# backend ephemeral_pages|persistent_pages|evicted_pages - how many?  A hypervisor tells
+# of this domain if it is dom0
+backend()
+{
+	local list
+
+	if [ -x "$here/tmemctl" ]; then
+		list=$("$here/tmemctl" --json list) &&
+			sed -n "s/.*\"domid\": 0,.*\"$1\": \([0-9]*\).*/\1/p" <<<"$list" |
+			grep . || echo 1000000
+	else
+		value "$ram/$1"
+	fi
+}
+
 say()
 {
 	echo "# $*"
@@ -134,7 +149,7 @@ inside()
 empty()
 {
 	for _ in {1..50}; do
-		[ "$(value $ram/ephemeral_pages)" -ne 0 ] || break
+		[ "$(backend ephemeral_pages)" -ne 0 ] || break
 		echo 2 >/proc/sys/vm/drop_caches
 	done
 }
@@ -151,12 +166,13 @@ left()
 
 	empty
 	kib=$(($(used_kib) - base))
-	echo $(($(value $tmem/preswap_pages) + $(value $ram/ephemeral_pages) +
-		$(value $ram/persistent_pages) + (kib > 0 ? kib : 0)))
+	echo $(($(value $tmem/preswap_pages) + $(backend ephemeral_pages) +
+		$(backend persistent_pages) + (kib > 0 ? kib : 0)))
 }
 
 #
-# Work: sets $operations, adds to $wrong, and fails when something was wrong
+# Work: sets $operations, adds to $wrong and $injected, and fails when something was
+# wrong
 #
 
 exercise()
@@ -333,7 +349,8 @@ noflush()
 	echo 100 >$faults/flush_page/probability
 	exercise $(($1 / 2)) || status=1
 	echo 0 >$faults/flush_page/probability
-	[ "$(cat $faults/flush_page/times)" = 0 ] && [ $status -eq 0 ]
+	injected=$((injected + 1 - $(cat $faults/flush_page/times)))
+	[ $injected -eq 1 ] && [ $status -eq 0 ]
 }
 
 #
@@ -363,10 +380,14 @@ run_round()
 	fio) fio_verify "$2" ;;
 	swapoff | umount) "${work}_again_and_again" "$2" ;;
 	esac || failed+=" work"
-	injected=$(faults_done)
+	injected=$((injected + $(faults_done)))
 	kill $agitator
 	wait $agitator || failed+=" agitator"
 	say "$(grep '^agitate:' /tmp/agitate)"
+	[ ! -x "$here/tmemctl" ] ||
+		say "the hypervisor has $(backend ephemeral_pages) ephemeral pages and" \
+			"$(backend persistent_pages) persistent; evicted up to now:" \
+			"$(backend evicted_pages)"
 	wrong=$((wrong + $(number mismatches /tmp/agitate)))
 	tear_down || failed+=" tear-down"
 	leaks=$(left)
