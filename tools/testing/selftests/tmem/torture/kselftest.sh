@@ -21,7 +21,7 @@ for program in "$here"/kselftest/*/*; do
 	transhuge-stress) args=(-d 2) ;;
 	*) args=() ;;
 	esac
-	timeout -k 5 200 "$program" "${args[@]}" >/tmp/out 2>&1
+	timeout -k 5 900 "$program" "${args[@]}" >/tmp/out 2>&1
 	status=$?
 	sed "s/^/# $name: /" /tmp/out | tail -n 300
 	[ $status -ne 0 ] || echo "passed $name"
