@@ -353,6 +353,22 @@ noflush()
 	[ $injected -eq 1 ] && [ $status -eq 0 ]
 }
 
+# All memory that the hypervisor has goes to dom0, and back, again and again: pages in
+# tmem give way, and there is none for puts
+shortage()
+{
+	local target=/sys/devices/system/xen_memory/xen_memory0/target_kb now
+
+	now=$(cat $target)
+	trap 'echo "$now" >$target; exit' TERM
+	while :; do
+		echo $((now + (128 << 10))) >$target
+		sleep 1
+		echo "$now" >$target
+		sleep 1
+	done
+}
+
 #
 # Rounds
 #
@@ -361,7 +377,7 @@ noflush()
 run_round()
 {
 	local fs work with failed='' put got mistakes agitator leaks=0
-	local operations=0 wrong=0 injected=0 fatal
+	local operations=0 wrong=0 injected=0 fatal shortage='' evicted=1
 
 	IFS=: read -r fs work with <<<"$1"
 	with=$([ "$with" ] && echo 1 || echo 0)
@@ -375,6 +391,11 @@ run_round()
 	set_faults $((with ? often : 0))
 	"$here/agitate" $dir --cgroup $cgroup --swap >/tmp/agitate 2>&1 &
 	agitator=$!
+	if [ -x "$here/tmemctl" ]; then
+		evicted=$(backend evicted_pages)
+		shortage &
+		shortage=$!
+	fi
 	case $work in
 	exercise | hog | oom | full | noflush | stress) "$work" "$2" ;;
 	fio) fio_verify "$2" ;;
@@ -384,10 +405,13 @@ run_round()
 	kill $agitator
 	wait $agitator || failed+=" agitator"
 	say "$(grep '^agitate:' /tmp/agitate)"
-	[ ! -x "$here/tmemctl" ] ||
+	if [ "$shortage" ]; then
+		kill "$shortage"
+		wait "$shortage"
+		evicted=$(($(backend evicted_pages) - evicted))
 		say "the hypervisor has $(backend ephemeral_pages) ephemeral pages and" \
-			"$(backend persistent_pages) persistent; evicted up to now:" \
-			"$(backend evicted_pages)"
+			"$(backend persistent_pages) persistent; it has evicted $evicted"
+	fi
 	wrong=$((wrong + $(number mismatches /tmp/agitate)))
 	tear_down || failed+=" tear-down"
 	leaks=$(left)
@@ -405,6 +429,7 @@ run_round()
 	# Or it was no torture
 	[ $put -ge 100 ] || failed+=" too-few-puts"
 	[ $got -ge 20 ] || failed+=" too-few-gets"
+	[ "$evicted" -ge 1 ] || failed+=" nothing-evicted"
 	[ "$with" -eq 0 ] || [ "$injected" -ge 10 ] || failed+=" too-few-faults"
 	if [ "$failed" ]; then
 		tail -n 100 /tmp/work /tmp/agitate | sed 's/^/# /'
