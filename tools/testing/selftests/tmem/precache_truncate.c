@@ -451,13 +451,10 @@ static void read_only_file_in_huge_page_is_whole(void)
 {
 	const size_t huge = 2 * MIB;
 	int fd = file_new(fs_new(0), "file", OLD, huge), i;
-	char *area, *p;
+	char *p = anon_aligned(huge, huge);
 
 	to_tmem(fd);
 	close(fd);
-	area = (char *)SYS(mmap(NULL, 2 * huge, PROT_NONE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	p = (char *)(((uintptr_t)area + huge - 1) & -huge);
 	for (i = 0; i < 2; i++) {
 		fd = SYS(open(FS(0) "/file", O_RDONLY));
 		SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));

@@ -460,14 +460,13 @@ static void large_folios_are_whole(void)
 	unsigned char vec[16] = { 0 };
 	long allocated, split;
 	size_t i, n, partly;
-	char *area, *p;
 	pid_t pid;
+	char *p;
 
 	zram("64M");
 	swap_on(ZRAM);
 	set(MTHP "enabled", "madvise");
-	area = anon(len + large);
-	p = (char *)(((uintptr_t)area + large - 1) & -large);
+	p = anon_aligned(len, large);
 	SYS(madvise(p, len, MADV_HUGEPAGE));
 
 	for (i = 0; i < 5; i++) {
@@ -514,7 +513,7 @@ static void large_folios_are_whole(void)
 	inject(0, 0, 0);
 	kill(pid, SIGKILL);
 	SYS(waitpid(pid, NULL, 0));
-	SYS(munmap(area, len + large));
+	SYS(munmap(p, len));
 	set(MTHP "enabled", "never");
 	check_held(0);
 }

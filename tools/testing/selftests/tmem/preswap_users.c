@@ -28,7 +28,7 @@ static void large_tmpfs_folios_survive_preswap(void)
 	static const char thp[] = "/sys/kernel/mm/transparent_hugepage/";
 	const size_t len = 2 * HUGE;
 	const char *stat = "hugepages-2048kB/stats/";
-	char path[128], *area, *p;
+	char path[128], *p = anon_aligned(len, HUGE);
 	long allocated, split;
 	int fd, i;
 
@@ -37,11 +37,7 @@ static void large_tmpfs_folios_survive_preswap(void)
 	set(path, "advise");
 	fd = SYS(memfd_create("file", 0));
 	SYS(ftruncate(fd, len));
-	area = (char *)SYS(mmap(NULL, len + HUGE, PROT_NONE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	p = (char *)(((uintptr_t)area + HUGE - 1) & -HUGE);
-	p = (char *)SYS(mmap(p, len, PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_FIXED, fd, 0));
+	SYS(mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
 	SYS(madvise(p, len, MADV_HUGEPAGE));
 
 	for (i = 0; i < 3; i++) {
@@ -78,7 +74,6 @@ static void large_tmpfs_folios_survive_preswap(void)
 	file_verify(fd, OLD, 0, len);
 	CHECK_OP(since(PSWPIN), ==, 0);
 	CHECK_OP(since(PSWPOUT), ==, 0);
-	SYS(munmap(area, HUGE));
 	snprintf(path, sizeof(path), "%sshmem_enabled", thp);
 	set(path, "never");
 }

@@ -809,6 +809,14 @@ char *anon(size_t len)
 	return p;
 }
 
+/* At a multiple of this, to map something large there */
+char *anon_aligned(size_t len, size_t align)
+{
+	char *p = anon(len + align);
+
+	return p + (-(uintptr_t)p & (align - 1));
+}
+
 /* Neither mapped nor in the swap cache afterwards */
 void swap_out(char *addr, size_t len)
 {

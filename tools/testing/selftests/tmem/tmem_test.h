@@ -192,6 +192,7 @@ const char *swap_dev(int n);
 void swap_on(const char *dev);
 int swap_off(const char *dev);
 char *anon(size_t len);
+char *anon_aligned(size_t len, size_t align);
 void swap_out(char *addr, size_t len);
 void zswap_enable(bool on);
 
