@@ -16,9 +16,9 @@
  * long as the copy takes; to write there also takes a reference as writable
  * type, so a page table is refused, and marks it dirty for migration before the
  * references are gone.  All this comes first, but for a look whether there is
- * anything to get.  Nothing has changed when an
- * argument is bad, but that a put that fails, for whatever reason, has dropped
- * the older copy.  A page that has been paged out, or has to get its own copy of
+ * anything to get: a frame is bad only where it is wanted.  Nothing has changed
+ * when an argument is bad, but that a put that fails, for whatever reason, has
+ * dropped the older copy.  A page that has been paged out, or has to get its own copy of
  * what it shares with others, is not bad: the call is issued again until it is
  * there.
  *
@@ -107,6 +107,7 @@ struct tmem_domain {
     struct tme_client client;
     bool frozen;                /* no new pages */
     bool dying;                 /* under control_lock */
+    bool missed[TME_MAX_POOLS]; /* the last get: a hint for the next one */
     unsigned int nr_auth;       /* under control_lock */
     uint64_t auth[TMEM_MAX_AUTH][2]; /* under control_lock */
     percpu_rwlock_t lock;       /* of shared[] */
@@ -350,9 +351,10 @@ static noinline struct tme_client *pool_get_shared(struct tmem_domain *td,
 }
 
 /*
- * The client that has what is behind the pool id, and the id there, both good
- * until pool_put().  The caller has found that there is such a pool.  Who looks
- * just before an id becomes shared meets the private pool behind it.
+ * The client that has what is behind the pool id, if anything, and the id there,
+ * both good until pool_put().  The caller has checked that the id is below
+ * TME_MAX_POOLS.  Who looks just before an id becomes shared meets the private pool
+ * behind it.
  */
 static inline struct tme_client *pool_get(struct tmem_domain *td,
                                           uint32_t *pool)
@@ -496,9 +498,12 @@ static int put_copy(struct tmem_domain *td, struct tme_client *client,
     int rc;
 
     /* What is not there would be new */
-    if ( unlikely(read_atomic(&td->frozen)) &&
-         tme_flush_page(client, pool, oid, index) )
-        return -EFROZEN;
+    if ( unlikely(read_atomic(&td->frozen)) )
+    {
+        rc = tme_flush_page(client, pool, oid, index);
+        if ( rc )
+            return rc == -ENOENT ? -EFROZEN : rc;
+    }
 
     src = port_map(page);
     rc = tme_put(client, pool, oid, index, src);
@@ -520,7 +525,10 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
         return rc;
     client = pool_get(td, &pool);
     if ( rc )
-        tme_flush_page(client, pool, oid, index);
+    {
+        if ( tme_flush_page(client, pool, oid, index) == -EINVAL )
+            rc = -EINVAL;
+    }
     else
     {
         rc = put_copy(td, client, pool, op, page);
@@ -559,24 +567,34 @@ static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
     return rc;
 }
 
-/* May wait for the guest's page: not between pool_get() and pool_put() */
-static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
+/*
+ * A page of the guest costs more than a look whether there is anything to get, but
+ * not if there is: so look where the last get from this pool has missed.  May wait
+ * for the guest's page: not between pool_get() and pool_put().
+ */
+static int get_page_op(struct domain *d, const struct tmem_op *op)
 {
+    bool *missed =
+        &d->tmem->missed[array_index_nospec(op->pool_id, TME_MAX_POOLS)];
     struct page_info *page;
     void *dst;
     int rc;
 
-    /* Many of these miss, and the guest's page costs more than a look */
-    if ( flags != TME_POOL_PERSISTENT )
+    if ( ACCESS_ONCE(*missed) )
     {
         rc = get_copy(d->tmem, op, NULL);
         if ( rc )
             return rc;
+        ACCESS_ONCE(*missed) = false;
     }
 
     page = guest_page_get(d, op->u.gen.cmfn, true);
     if ( IS_ERR(page) )
-        return PTR_ERR(page);
+    {
+        rc = PTR_ERR(page);
+        /* It matters only where there is something to get */
+        return rc == -EAGAIN ? rc : get_copy(d->tmem, op, NULL) ?: rc;
+    }
 
     dst = port_map(page);
     rc = get_copy(d->tmem, op, dst);
@@ -585,6 +603,8 @@ static int get_page_op(struct domain *d, const struct tmem_op *op, int flags)
          rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
         paging_mark_dirty(d, page_to_mfn(page));
     put_page_and_type(page);
+    if ( unlikely(rc) )
+        ACCESS_ONCE(*missed) = true;
 
     return rc;
 }
@@ -631,16 +651,15 @@ static int guest_value(int rc)
 static int do_op(struct domain *d, const struct tmem_op *op)
 {
     struct tmem_domain *td = d->tmem;
-    int flags = tme_pool_flags(&td->client, op->pool_id);
 
-    if ( likely(flags >= 0) )
+    if ( likely((uint32_t)op->pool_id < TME_MAX_POOLS) )
         switch ( op->cmd )
         {
         case TMEM_PUT_PAGE:
             return guest_value(put_page_op(d, op));
 
         case TMEM_GET_PAGE:
-            return guest_value(get_page_op(d, op, flags));
+            return guest_value(get_page_op(d, op));
 
         case TMEM_FLUSH_PAGE:
         case TMEM_FLUSH_OBJECT:
@@ -661,7 +680,8 @@ static int do_op(struct domain *d, const struct tmem_op *op)
         return destroy_pool(td, op->pool_id);
 
     default:
-        return flags < 0 ? -ENODEV : -ENOSYS;
+        return tme_pool_flags(&td->client, op->pool_id) < 0 ? -ENODEV
+                                                            : -ENOSYS;
     }
 }
 
