@@ -208,12 +208,29 @@ static void image_has_no_pools(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, t->resumes);
 }
 
+/* The ids in the image would be its; and if it cannot read it, it goes on */
+static void reader_of_the_image_has_no_pools(struct kunit *test)
+{
+	struct xen_tmem_test *t = xen_tmem_test();
+	int fs = xen_tmem_new_pool(0);
+
+	xen_tmem_pm_notify(NULL, PM_RESTORE_PREPARE, NULL);
+	KUNIT_EXPECT_EQ(test, 1, t->destroyed);
+	KUNIT_EXPECT_EQ(test, XEN_TMEM_NO_POOL, fake_id(fs));
+	KUNIT_EXPECT_EQ(test, 0, t->resumes);
+
+	xen_tmem_pm_notify(NULL, PM_POST_RESTORE, NULL);
+	KUNIT_EXPECT_NE(test, XEN_TMEM_NO_POOL, fake_id(fs));
+	KUNIT_EXPECT_EQ(test, 1, t->resumes);
+}
+
 static struct kunit_case xen_tmem_cases[] = {
 	KUNIT_CASE(suspend_drains_this_backend_only),
 	KUNIT_CASE(refused_suspend_resumes_nothing),
 	KUNIT_CASE(flush_believes_exact_answers_only),
 	KUNIT_CASE(no_pool_has_no_pages),
 	KUNIT_CASE(image_has_no_pools),
+	KUNIT_CASE(reader_of_the_image_has_no_pools),
 	{}
 };
 

@@ -865,7 +865,9 @@ static void prepare(void)
 /* What the last test left behind, if it failed */
 static void clean(void)
 {
-	const char *const swaps[] = { swap_dev(0), swap_dev(1), "/dev/zram0" };
+	const char *const swaps[] = {
+		swap_dev(0), swap_dev(1), disk_name(), "/dev/zram0",
+	};
 	struct dirent *d;
 	size_t i;
 	DIR *dir;
