@@ -499,15 +499,34 @@ static long max_pages(void)
 			(uintptr_t)self);
 }
 
-static void set_max_pages(long nr)
+/* What it takes and returns is behind *@args; NULL: none */
+static long domctl_call(uint32_t cmd, domid_t *domid, void *args, size_t len)
 {
 	struct xen_domctl *domctl = shared_page;
+	long ret;
 
 	*domctl = (struct xen_domctl){
-		.cmd = XEN_DOMCTL_max_mem,
-		.interface_version = XEN_DOMCTL_INTERFACE_VERSION,
-		.u.max_mem.max_memkb = nr * 4 };
-	CHECK_OP(xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0), ==, 0);
+		.cmd = cmd, .domain = *domid,
+		.interface_version = XEN_DOMCTL_INTERFACE_VERSION };
+	if (args)
+		memcpy(&domctl->u, args, len);
+	ret = xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0);
+	if (args)
+		memcpy(args, &domctl->u, len);
+	*domid = domctl->domain;
+	return ret;
+}
+
+static void set_max_pages_of(domid_t domid, long nr)
+{
+	struct xen_domctl_max_mem mem = { .max_memkb = nr * 4 };
+
+	CHECK_OP(domctl_call(XEN_DOMCTL_max_mem, &domid, &mem, sizeof(mem)), ==, 0);
+}
+
+static void set_max_pages(long nr)
+{
+	set_max_pages_of(0, nr);
 }
 
 /*
@@ -538,14 +557,20 @@ static void give_memory(xen_pfn_t *mfns, long nr)
 	CHECK_OP(reservation(XENMEM_decrease_reservation, mfns, nr, 0), ==, nr);
 }
 
-/* Promise this domain as much memory; 0: no more.  Return: 0 or an error */
-static long claim(unsigned long nr)
+/* Promise a domain as much memory; 0: no more.  Return: 0 or an error */
+static long claim_for(domid_t domid, unsigned long nr)
 {
 	struct xen_memory_reservation *res = shared_page;
 
-	*res = (struct xen_memory_reservation){ .nr_extents = nr };
+	*res = (struct xen_memory_reservation){
+		.nr_extents = nr, .domid = domid };
 	return xen_call(__HYPERVISOR_memory_op, XENMEM_claim_pages,
 			(uintptr_t)res);
+}
+
+static long claim(unsigned long nr)
+{
+	return claim_for(0, nr);
 }
 
 /* No pools, and default settings */
@@ -2037,6 +2062,61 @@ static void claimed_memory_is_free(void)
 	CHECK_OP(claim(max_pages()), ==, 0);
 }
 
+static domid_t new_domain(long max)
+{
+	struct xen_domctl_createdomain new = {
+		.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap,
+		.max_vcpus = 1, .max_evtchn_port = 1023, .max_grant_frames = -1,
+		.max_maptrack_frames = -1,
+		.grant_opts = XEN_DOMCTL_GRANT_version(1),
+		.arch.emulation_flags = XEN_X86_EMU_LAPIC };
+	domid_t id = 0;
+
+	CHECK_OP(domctl_call(XEN_DOMCTL_createdomain, &id, &new, sizeof(new)), ==,
+		 0);
+	set_max_pages_of(id, max);
+	return id;
+}
+
+static void destroy_domain(domid_t id)
+{
+	CHECK_OP(domctl_call(XEN_DOMCTL_destroydomain, &id, NULL, 0), ==, 0);
+}
+
+/* Who is the first, from this one on?  Return: 0 when there is nobody */
+static domid_t next_domain(domid_t id)
+{
+	struct xen_domctl_getdomaininfo info = { 0 };
+
+	return domctl_call(XEN_DOMCTL_getdomaininfo, &id, &info, sizeof(info)) ?
+	       0 : id;
+}
+
+/*
+ * A domain that is dead stays as long as somebody refers to it, here another one
+ * whose target it is.  Nobody would take back what it claims.
+ */
+static void dying_domain_claims_nothing(void)
+{
+	domid_t dying = new_domain(1000), other = new_domain(0);
+	struct xen_domctl_set_target target = { .target = dying };
+	long before = physinfo().outstanding_pages;
+
+	CHECK_OP(claim_for(dying, 1000), ==, 0);
+	CHECK_OP(physinfo().outstanding_pages, ==, before + 1000);
+	CHECK_OP(claim_for(dying, 0), ==, 0);
+	CHECK_OP(physinfo().outstanding_pages, ==, before);
+	CHECK_OP(domctl_call(XEN_DOMCTL_set_target, &other, &target,
+			     sizeof(target)), ==, 0);
+	destroy_domain(dying);
+	CHECK_OP(next_domain(dying), ==, dying);
+	CHECK_OP(claim_for(dying, 1000), ==, -EINVAL);
+	CHECK_OP(physinfo().outstanding_pages, ==, before);
+	destroy_domain(other);
+	while (next_domain(1))
+		sched_yield();
+}
+
 /* T17 */
 static void reclaim_gives_memory_where_it_was_asked_for(void)
 {
@@ -3046,6 +3126,7 @@ static const struct test {
 	TEST(ON, flush_and_allocation_do_not_wait_for_each_other),
 	TEST(ON, allocation_takes_ephemeral_pages),
 	TEST(ON, claimed_memory_is_free),
+	TEST(ON, dying_domain_claims_nothing),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
 	TEST(ON, reclaim_does_not_stop_at_who_has_nothing),
 	TEST(ON, hopeless_allocations_evict_nothing),
@@ -3234,16 +3315,13 @@ static int most(int domid, const char *seconds)
 
 static int memory(int domid)
 {
-	struct xen_domctl *domctl = shared_page;
+	struct xen_domctl_getdomaininfo info = { 0 };
+	domid_t id = domid;
 
-	memset(domctl, 0, sizeof(*domctl));
-	domctl->cmd = XEN_DOMCTL_getdomaininfo;
-	domctl->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
-	domctl->domain = domid;
-	CHECK_OP(xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0), ==, 0);
-	printf("own %lu KiB of %lu KiB\n",
-	       domctl->u.getdomaininfo.tot_pages * 4,
-	       domctl->u.getdomaininfo.max_pages * 4);
+	CHECK_OP(domctl_call(XEN_DOMCTL_getdomaininfo, &id, &info, sizeof(info)),
+		 ==, 0);
+	printf("own %lu KiB of %lu KiB\n", info.tot_pages * 4,
+	       info.max_pages * 4);
 	return 0;
 }
 
@@ -3254,17 +3332,13 @@ static int memory(int domid)
 static int soft_reset(int domid)
 {
 	struct sched_remote_shutdown *down = shared_page;
-	struct xen_domctl *domctl = shared_page;
+	domid_t id = domid;
 	long ret;
 
 	*down = (struct sched_remote_shutdown){ domid, SHUTDOWN_soft_reset };
 	CHECK_OP(xen_call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown,
 			  (uintptr_t)down), ==, 0);
-	memset(domctl, 0, sizeof(*domctl));
-	domctl->cmd = XEN_DOMCTL_soft_reset;
-	domctl->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
-	domctl->domain = domid;
-	ret = xen_call(__HYPERVISOR_domctl, (uintptr_t)domctl, 0);
+	ret = domctl_call(XEN_DOMCTL_soft_reset, &id, NULL, 0);
 	printf("soft reset %ld\n", ret);
 	return ret != -EINVAL;
 }
