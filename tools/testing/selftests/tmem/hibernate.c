@@ -11,7 +11,7 @@
 
 /*
  * Once, in this mode and to this level, with an image of this size if that can
- * be: reclaim takes the rest.  What it was set to is restored in any case.
+ * be: reclaim takes the rest.  Only the mode stays set when it fails or is over.
  */
 static void hibernate(const char *mode, const char *level, long image)
 {

@@ -18,9 +18,9 @@
  * references are gone.  All this comes first, but for a look whether there is
  * anything to get: a frame is bad only where it is wanted.  Nothing has changed
  * when an argument is bad, but that a put that fails, for whatever reason, has
- * dropped the older copy.  A page that has been paged out, or has to get its own copy of
- * what it shares with others, is not bad: the call is issued again until it is
- * there.
+ * dropped the older copy.  A page that has been paged out, or has to get its own
+ * copy of what it shares with others, is not bad: the call is issued again until
+ * it is there.
  *
  * Another vCPU may write to the page while it is copied.  That is the guest's own
  * business, except that a compressor must not see its input change: it gets a
