@@ -773,32 +773,38 @@ static void reserved_pool_flags_are_refused(void)
 		CHECK_OP(new_pool(i & 1 ? PERSISTENT : EPHEMERAL), ==, i);
 }
 
-/* T2, T32 */
-static void pool_ids_are_checked(void)
+/* T2, T32.  An id too many must not become that of pool 0, which is there */
+static void check_pool_ids(void)
 {
 	static const int ids[] = { 1, 15, 16, 17, 31, 64, 255, 256, 65536,
 		0x7fffffff, -1, -2, -16, -65536, -0x7fffffff - 1 };
 	static const int cmds[] = { PUT, GET, FLUSH_PAGE, FLUSH_OBJECT };
-	int i, j, shared;
+	int i, j;
 
-	/* An id too many must not become pool 0, whoever that belongs to */
-	CHECK_OP(authorise(0x6964, 1, true), ==, 0);
-	for (shared = 0; shared < 2; shared++) {
-		CHECK_OP(try_pool(shared ? SHARED : PERSISTENT, 0x6964, 1), ==, 0);
-		MUST_PUT(0, 1, 1, 1);
-		for (i = 0; i < ARRAY_SIZE(ids); i++) {
-			for (j = 0; j < ARRAY_SIZE(cmds); j++) {
-				CHECK_OP(hyper(gen(cmds[j], ids[i], 1, 1)), ==,
-					 -ENODEV);
-				CHECK_OP(op_with(cmds[j], ids[i], 1, 1,
-						 ~0ULL >> 12), ==, -ENODEV);
-			}
-			CHECK_OP(destroy(ids[i]), ==, 0);
+	MUST_PUT(0, 1, 1, 1);
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		for (j = 0; j < ARRAY_SIZE(cmds); j++) {
+			CHECK_OP(hyper(gen(cmds[j], ids[i], 1, 1)), ==, -ENODEV);
+			CHECK_OP(op_with(cmds[j], ids[i], 1, 1, ~0ULL >> 12), ==,
+				 -ENODEV);
 		}
-		MUST_GET(0, 1, 1, 1);
-		CHECK_OP(destroy(0), ==, 1);
+		CHECK_OP(destroy(ids[i]), ==, 0);
 	}
-	CHECK_OP(authorise(0x6964, 1, false), ==, 0);
+	MUST_GET(0, 1, 1, 1);
+}
+
+static void pool_ids_are_checked(void)
+{
+	CHECK_OP(new_pool(PERSISTENT), ==, 0);
+	check_pool_ids();
+}
+
+/* A shared pool is looked for before the engine sees the id */
+static void bad_pool_id_is_no_shared_pool(void)
+{
+	CHECK_OP(authorise(0x6964, 1, true), ==, 0);
+	CHECK_OP(try_pool(SHARED, 0x6964, 1), ==, 0);
+	check_pool_ids();
 }
 
 /* Ids: the lowest that is free.  The 17th is refused, and nothing comes of it */
@@ -3087,6 +3093,7 @@ static const struct test {
 	TEST(ON, other_commands_do_nothing),
 	TEST(ON | PV | HVM, reserved_pool_flags_are_refused),
 	TEST(ON | PV | HVM, pool_ids_are_checked),
+	TEST(ON, bad_pool_id_is_no_shared_pool),
 	TEST(ON | PV | HVM, seventeenth_pool_is_refused),
 	TEST(ON, pools_of_earlier_kernel_can_be_dropped),
 	TEST(ON, shared_pool_without_authority_is_private),
