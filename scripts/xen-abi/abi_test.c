@@ -30,8 +30,8 @@
  * nobody else does: they know how many pools there are.  Set "on" wants dom0,
  * two vCPUs, a max_pages somewhat above what dom0 has, and 500 MiB that are
  * free; "off" a hypervisor without "tmem" on its command line; "none" one that
- * has never heard of it; "dma" one that keeps the lowest 128 MiB for devices;
- * "guest" is for a domain without privileges.
+ * has never heard of it; "dma" one that keeps the lowest 128 MiB for devices, and
+ * has two NUMA nodes; "guest" is for a domain without privileges.
  *
  * Each test is a process with a time limit, and passes by returning.  It begins
  * with no pools and default settings, and has to leave no page, that is looked
@@ -533,13 +533,13 @@ static void set_max_pages(long nr)
  * Take memory from the heap that belongs to this domain but is not known to its
  * kernel, or give it back.  Return: how many of @nr.
  */
-static long reservation(int cmd, xen_pfn_t *mfns, long nr, int bits)
+static long reservation(int cmd, xen_pfn_t *mfns, long nr, uint32_t flags)
 {
 	struct xen_memory_reservation *res = malloc(sizeof(*res));
 	long ret;
 
 	*res = (struct xen_memory_reservation){
-		.nr_extents = nr, .mem_flags = XENMEMF_address_bits(bits),
+		.nr_extents = nr, .mem_flags = flags,
 		.domid = DOMID_SELF };
 	set_xen_guest_handle(res->extent_start, mfns);
 	ret = xen_call(__HYPERVISOR_memory_op, cmd, (uintptr_t)res);
@@ -3064,6 +3064,81 @@ static void low_memory_is_kept_for_devices(void)
 	give_memory(mfns, NR);
 }
 
+/* More than there is: frames that a test takes for itself */
+static xen_pfn_t taken[1 << 19];
+static long nr_taken;
+
+static long take_more(long nr, uint32_t flags)
+{
+	long got, sum = 0;
+
+	while (sum < nr) {
+		got = nr - sum < 256 ? nr - sum : 256;
+		CHECK_OP(nr_taken + got, <=, (long)ARRAY_SIZE(taken));
+		got = reservation(XENMEM_increase_reservation, taken + nr_taken, got,
+				  flags);
+		nr_taken += got;
+		sum += got;
+		if (!got)
+			break;
+	}
+	return sum;
+}
+
+static void give_taken(long nr)
+{
+	nr_taken -= nr;
+	give_memory(taken + nr_taken, nr);
+}
+
+/* Pages that repeat a word take memory for what describes them only */
+static void low_memory_is_kept_from_metadata(void)
+{
+	enum { LEFT = 1024, PUTS = 4 * 101 * LEFT };
+	long low, max = max_pages(), done;
+	int pool = new_pool(EPHEMERAL);
+
+	set_max_pages(ARRAY_SIZE(taken));
+	low = take_more(ARRAY_SIZE(taken), XENMEMF_address_bits(27));
+	give_taken(low);
+	CHECK_OP(low, >, 2 * LEFT);
+	take_more(free_pages() - low - LEFT, 0);
+
+	fill(0, 0);
+	done = hyper_many(gen(PUT, pool, 1, 0), PUTS);
+	note("%ld low pages, %ld of %d pages put, %ld are there", low, done, PUTS,
+	     (long)stats().eph_pages);
+	CHECK_OP(stats().eph_pages, >, 0);
+	CHECK(done < PUTS || stats().evicted, "the test has tested nothing");
+	done = take_more(ARRAY_SIZE(taken), XENMEMF_address_bits(27));
+	give_taken(done);
+	give_taken(nr_taken);
+	set_max_pages(max);
+	/* A few may be on their way to where they came from */
+	CHECK_OP(done, >=, low - 16);
+}
+
+/* It need not be on that node: all would have to go, and perhaps for nothing */
+static void allocation_on_one_node_evicts_nothing(void)
+{
+	long max = max_pages();
+	uint64_t evicted;
+	uint32_t node;
+
+	CHECK_OP(physinfo().nr_nodes, ==, 2);
+	set_max_pages(ARRAY_SIZE(taken));
+	fill_memory(new_pool(EPHEMERAL));
+	evicted = stats().evicted;
+	for (node = 0; node < 2; node++)
+		note("%ld pages on node %u", take_more(ARRAY_SIZE(taken),
+		     XENMEMF_exact_node(node)), node);
+	CHECK_OP(stats().evicted, ==, evicted);
+	CHECK_OP(take_more(256, 0), ==, 256);
+	CHECK_OP(stats().evicted, >, evicted);
+	give_taken(nr_taken);
+	set_max_pages(max);
+}
+
 /* T1 */
 static void control_from_guest_is_refused(void)
 {
@@ -3149,6 +3224,8 @@ static const struct test {
 	TEST(OFF, without_the_option_all_is_enodev),
 	TEST(NONE, on_stock_xen_all_is_enosys),
 	TEST(DMA, low_memory_is_kept_for_devices),
+	TEST(DMA, low_memory_is_kept_from_metadata),
+	TEST(DMA, allocation_on_one_node_evicts_nothing),
 	TEST(PV | HVM, control_from_guest_is_refused),
 };
 
