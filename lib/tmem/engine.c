@@ -28,10 +28,10 @@
  * empty bucket takes no memory, and "the number of buckets" is only a number.
  *
  * Pages.  A page that repeats one word is that word.  If the client wants
- * compression, a page that shrinks to 3/4 or less takes a slot of the host's
- * slot allocator, if that has one; any other takes a frame.  All of it is allocated and copied
- * before a lock is taken; under the lock the descriptor is linked, the old page
- * is unlinked, and freed after.  So nothing changes before the copy succeeded.
+ * compression, a page that shrinks to 3/4 or less takes a slot of the host's slot
+ * allocator, if that has one; any other takes a frame.  All of it is allocated and
+ * copied before a lock is taken; under the lock the descriptor is linked, the old
+ * page is unlinked, and freed after.  So nothing changes before the copy succeeded.
  * A put that fails removes the page that was there: it must not be found again.
  *
  * A get from an ephemeral pool removes the page, and copies it after unlocking.
@@ -275,6 +275,26 @@ static inline struct tme_object *tme_object_find(struct tme_shard *shard,
 	return obj;
 }
 
+/*
+ * Make @chain what is in a bucket; NULL: nothing.  Return: 0 or -ENOMEM, but only
+ * where something comes into a bucket that is empty.
+ */
+static int tme_bucket_set(struct tme_shard *shard, u32 bucket,
+			  struct tme_object *chain)
+{
+	struct tme_index *ix = &shard->bucket;
+	struct tme_place place = tme_index_find(ix, bucket);
+
+	if (!tme_entry(place))
+		return chain ? tme_index_insert(ix, place, shard, bucket, chain)
+			     : 0;
+	if (chain)
+		*place.slot = chain;
+	else
+		tme_index_erase(ix, place, shard, bucket);
+	return 0;
+}
+
 /* Linear hashing: split the next bucket; if memory is short, another time */
 static void tme_hash_grow(struct tme_shard *shard)
 {
@@ -287,7 +307,7 @@ static void tme_hash_grow(struct tme_shard *shard)
 	for (obj = chain; obj; obj = obj->next)
 		if ((obj->hash / TME_SHARDS & mask) == to)
 			break;
-	if (obj && tme_index_insert(&shard->bucket, shard, to, obj))
+	if (tme_bucket_set(shard, to, obj))
 		return;
 
 	if (obj) {
@@ -300,11 +320,8 @@ static void tme_hash_grow(struct tme_shard *shard)
 			obj->next = *head;
 			*head = obj;
 		}
-		tme_index_replace(&shard->bucket, to, move);
-		if (stay)
-			tme_index_replace(&shard->bucket, from, stay);
-		else
-			tme_index_erase(&shard->bucket, shard, from);
+		tme_bucket_set(shard, to, move);
+		tme_bucket_set(shard, from, stay);
 	}
 	shard->mask = mask;
 	shard->buckets++;
@@ -322,11 +339,10 @@ static void tme_hash_shrink(struct tme_shard *shard)
 			obj = obj->next;
 		obj->next = chain;
 	} else if (chain) {
-		if (tme_index_insert(&shard->bucket, shard, to, chain))
+		if (tme_bucket_set(shard, to, chain))
 			return;
 	}
-	if (chain)
-		tme_index_erase(&shard->bucket, shard, from);
+	tme_bucket_set(shard, from, NULL);
 	shard->buckets--;
 	if (shard->buckets == (shard->mask >> 1) + 1)
 		shard->mask >>= 1;
@@ -348,9 +364,7 @@ static struct tme_object *tme_object_new(struct tme_shard *shard,
 	obj->shard = shard;
 	obj->pages = (struct tme_index){};
 	obj->next = tme_index_get(&shard->bucket, bucket);
-	if (obj->next) {
-		tme_index_replace(&shard->bucket, bucket, obj);
-	} else if (tme_index_insert(&shard->bucket, shard, bucket, obj)) {
+	if (tme_bucket_set(shard, bucket, obj)) {
 		tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
 		return NULL;
 	}
@@ -371,10 +385,8 @@ static void tme_object_free(struct tme_object *obj)
 		while (prev->next != obj)
 			prev = prev->next;
 		prev->next = obj->next;
-	} else if (obj->next) {
-		tme_index_replace(&shard->bucket, bucket, obj->next);
 	} else {
-		tme_index_erase(&shard->bucket, shard, bucket);
+		tme_bucket_set(shard, bucket, obj->next);
 	}
 	tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
 	if (!--shard->nr)
@@ -595,38 +607,46 @@ static void tme_lru_touch(struct tme_client *client, struct tme_page *page)
 	spin_unlock(&client->lru_lock);
 }
 
-static void tme_page_erase(struct tme_page *page)
+/* Where it is in its object */
+static inline struct tme_place tme_page_place(struct tme_page *page)
+{
+	return tme_index_find(&page->object->pages, page->index);
+}
+
+static inline void tme_page_erase(struct tme_page *page, struct tme_place place)
 {
 	struct tme_object *obj = page->object;
 
-	tme_index_erase(&obj->pages, obj->shard, page->index);
+	tme_index_erase(&obj->pages, place, obj->shard, page->index);
 	if (!obj->pages.nr)
 		tme_object_free(obj);
 }
 
 /* Off the list first: as long as it is on it, eviction may look at its object */
-static inline void tme_page_unlink(struct tme_page *page)
+static inline void tme_page_unlink(struct tme_page *page, struct tme_place place)
 {
 	tme_lru_del(page->object->shard, page);
-	tme_page_erase(page);
+	tme_page_erase(page, place);
 }
 
 /*
- * Link @page under @obj, which may be NULL, in the place of @old, which may be
- * NULL.  It cannot fail if there is an old one.
+ * Link @page under @obj, which may be NULL, at @place there, instead of the page
+ * that is there.  It cannot fail if there is one.
  */
 static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
 			 struct tme_object *obj, struct tme_page *page,
-			 struct tme_page *old)
+			 struct tme_place place)
 {
+	struct tme_page *old = tme_entry(place);
+
 	if (!obj)
 		obj = tme_object_new(shard, oid, hash);
 	if (!obj)
 		return -ENOMEM;
 	if (old) {
 		tme_lru_del(shard, old);
-		tme_index_replace(&obj->pages, page->index, page);
-	} else if (tme_index_insert(&obj->pages, shard, page->index, page)) {
+		*place.slot = page;
+	} else if (tme_index_insert(&obj->pages, place, shard, page->index, page)) {
 		return -ENOMEM;		/* not the object's first page */
 	}
 	page->object = obj;
@@ -764,7 +784,7 @@ found:
 	WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
 	spin_unlock(&client->lru_lock);
 	tme_page_count(shard, page, -1);
-	tme_page_erase(page);
+	tme_page_erase(page, tme_page_place(page));
 	shard->stats.evicted++;
 	spin_unlock(&shard->lock);
 	freed = tme_page_free(client, page);
@@ -1038,7 +1058,7 @@ static u32 tme_object_reap(struct tme_object *obj, struct list_head *list,
 	for (; n < all; n++) {
 		struct tme_page *page = tme_index_first(&obj->pages);
 
-		tme_page_unlink(page);
+		tme_page_unlink(page, tme_page_place(page));
 		list_add_tail(&page->lru, list);
 	}
 	shard->stats.flushed += n;
@@ -1169,7 +1189,8 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    const void *src)
 {
 	struct tme_pool *p = tme_pool(client, pool);
-	struct tme_page *page, *old = NULL;
+	struct tme_page *page, *old;
+	struct tme_place place = {};
 	struct tme_object *obj;
 	struct tme_shard *shard;
 	u32 hash;
@@ -1188,12 +1209,13 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 		err = -EINVAL;
 	obj = tme_object_find(shard, oid, hash);
 	if (obj)
-		old = tme_index_get(&obj->pages, index);
+		place = tme_index_find(&obj->pages, index);
+	old = tme_entry(place);
 	if (!err) {
 		page->index = index;
-		err = tme_page_link(shard, oid, hash, obj, page, old);
+		err = tme_page_link(shard, oid, hash, obj, page, place);
 	} else if (old) {
-		tme_page_unlink(old);
+		tme_page_unlink(old, place);
 		err = -ENOSPC;
 	}
 	shard->stats.puts++;
@@ -1209,13 +1231,13 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 }
 EXPORT_SYMBOL_GPL(tme_put);
 
-static inline struct tme_page *tme_page_find(struct tme_shard *shard,
+static inline struct tme_place tme_page_find(struct tme_shard *shard,
 					     const u64 oid[3],
 					     u32 hash, u32 index)
 {
 	struct tme_object *obj = tme_object_find(shard, oid, hash);
 
-	return obj ? tme_index_get(&obj->pages, index) : NULL;
+	return obj ? tme_index_find(&obj->pages, index) : (struct tme_place){};
 }
 
 /**
@@ -1240,7 +1262,7 @@ int tme_lookup(struct tme_client *client, u32 pool, const u64 oid[3], u32 index)
 	if (!shard)
 		return -EINVAL;
 	spin_lock(&shard->lock);
-	if (!tme_page_find(shard, oid, hash, index)) {
+	if (!tme_entry(tme_page_find(shard, oid, hash, index))) {
 		shard->stats.gets++;
 		err = -ENOENT;
 	}
@@ -1266,6 +1288,7 @@ EXPORT_SYMBOL_GPL(tme_lookup);
 int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    void *dst)
 {
+	struct tme_place place;
 	struct tme_page *page;
 	struct tme_shard *shard;
 	int err = -ENOENT;
@@ -1276,13 +1299,14 @@ int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	if (!shard)
 		return -EINVAL;
 	spin_lock(&shard->lock);
-	page = tme_page_find(shard, oid, hash, index);
+	place = tme_page_find(shard, oid, hash, index);
+	page = tme_entry(place);
 	shard->stats.gets++;
 	if (page) {
 		shard->stats.hits++;
 		remove = !READ_ONCE(shard->pool->flags);
 		if (remove)
-			tme_page_unlink(page);
+			tme_page_unlink(page, place);
 		else
 			err = tme_page_read(client, page, dst);
 		if (!remove && !page->pers)
@@ -1311,6 +1335,7 @@ EXPORT_SYMBOL_GPL(tme_get);
 int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 		   u32 index)
 {
+	struct tme_place place;
 	struct tme_page *page;
 	struct tme_shard *shard;
 	u32 hash;
@@ -1319,10 +1344,11 @@ int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 	if (!shard)
 		return -EINVAL;
 	spin_lock(&shard->lock);
-	page = tme_page_find(shard, oid, hash, index);
+	place = tme_page_find(shard, oid, hash, index);
+	page = tme_entry(place);
 	if (page) {
 		shard->stats.flushed++;
-		tme_page_unlink(page);
+		tme_page_unlink(page, place);
 	}
 	spin_unlock(&shard->lock);
 

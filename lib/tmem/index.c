@@ -47,8 +47,7 @@ static inline int tme_node_insert(struct tme_node *node,
 }
 
 /* Free the empty nodes on the way to @key, then what the rest does not need */
-static void tme_index_prune(struct tme_index *ix, struct tme_shard *owner,
-			    u32 key)
+void tme_index_prune(struct tme_index *ix, struct tme_shard *owner, u32 key)
 {
 	struct tme_node *path[TME_NODE_LEVELS];
 	struct tme_node *node = ix->root;
@@ -116,14 +115,16 @@ void *tme_index_first(struct tme_index *ix)
 	}
 }
 
-/* An insertion for which the tree is not high enough, or that starts one */
-static int tme_index_grow(struct tme_index *ix, struct tme_shard *owner,
-			  u32 key, void *entry)
+/* An insertion that takes a node, or starts a tree */
+int tme_index_grow(struct tme_index *ix, struct tme_shard *owner, u32 key,
+		   void *entry)
 {
 	struct tme_index grown = *ix;
 	struct tme_node *node;
 	int err = 0;
 
+	if (ix->nr == ~0u)
+		return -ENOMEM;
 	if (!ix->nr) {
 		ix->root = entry;
 		ix->lone = key;
@@ -166,66 +167,4 @@ static int tme_index_grow(struct tme_index *ix, struct tme_shard *owner,
 		grown.nr++;
 	*ix = grown;
 	return err;
-}
-
-/**
- * tme_index_insert() - add an entry
- * @ix: index
- * @owner: whom new nodes are counted against
- * @key: a key that has no entry
- * @entry: not NULL
- *
- * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
- * nothing has changed.
- */
-int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
-		     void *entry)
-{
-	int err;
-
-	if (ix->nr == ~0u)
-		return -ENOMEM;
-	if (ix->nr < 2 || !tme_node_covers(ix->root, key))
-		return tme_index_grow(ix, owner, key, entry);
-
-	err = tme_node_insert(ix->root, owner, key, entry);
-	if (err)
-		tme_index_prune(ix, owner, key);
-	else
-		ix->nr++;
-	return err;
-}
-
-/**
- * tme_index_replace() - put another entry in the place of one
- * @ix: index
- * @key: a key that has an entry
- * @entry: the new one, not NULL
- */
-void tme_index_replace(struct tme_index *ix, u32 key, void *entry)
-{
-	*tme_index_find(ix, key) = entry;
-}
-
-/**
- * tme_index_erase() - remove an entry
- * @ix: index
- * @owner: as at the insertion
- * @key: a key that has an entry
- */
-void tme_index_erase(struct tme_index *ix, struct tme_shard *owner, u32 key)
-{
-	struct tme_node *node = ix->root;
-
-	if (!--ix->nr) {
-		ix->root = NULL;
-		return;
-	}
-	while (node->shift)
-		node = node->slot[tme_slot(node, key)];
-	node->slot[tme_slot(node, key)] = NULL;
-	/* Mostly others are left beside it: no node is empty, nothing shrinks */
-	if (--node->used && ix->nr > 1)
-		return;
-	tme_index_prune(ix, owner, key);
 }

@@ -31,11 +31,26 @@ struct tme_index {
 	u32 lone;
 };
 
+/**
+ * struct tme_place - where the entry of a key is, or would be
+ * @slot: NULL when the tree has no place for the key
+ * @leaf: the node that has @slot; NULL when the root is the entry
+ *
+ * Good until the index changes.
+ */
+struct tme_place {
+	void **slot;
+	struct tme_node *leaf;
+};
+
+/* Where nodes come from: engine.c, which counts them against the owner */
+struct tme_node *tme_node_alloc(struct tme_shard *owner);
+void tme_node_free(struct tme_shard *owner, struct tme_node *node);
+
 void *tme_index_first(struct tme_index *ix);
-int tme_index_insert(struct tme_index *ix, struct tme_shard *owner, u32 key,
-		     void *entry);
-void tme_index_replace(struct tme_index *ix, u32 key, void *entry);
-void tme_index_erase(struct tme_index *ix, struct tme_shard *owner, u32 key);
+int tme_index_grow(struct tme_index *ix, struct tme_shard *owner, u32 key,
+		   void *entry);
+void tme_index_prune(struct tme_index *ix, struct tme_shard *owner, u32 key);
 
 static inline u32 tme_slot(const struct tme_node *node, u32 key)
 {
@@ -48,45 +63,87 @@ static inline bool tme_node_covers(const struct tme_node *node, u32 key)
 	return !((key >> node->shift) >> TME_NODE_SHIFT);
 }
 
-/* Where the entry of @key is stored; NULL or a place of NULL: there is none */
-static inline void **tme_index_find(struct tme_index *ix, u32 key)
+/*
+ * The rest is in this file, as it is most of what a put, get or flush does in an
+ * index, and cheaper than the calls.  Who has looked for a key does not look again.
+ */
+
+/**
+ * tme_index_find() - look for a key
+ * @ix: index
+ * @key: any
+ *
+ * Return: its place, for the functions below.
+ */
+static inline struct tme_place tme_index_find(struct tme_index *ix, u32 key)
 {
+	const struct tme_place none = {};
 	struct tme_node *node = ix->root;
 	void **slot;
 
 	if (ix->nr < 2)
-		return ix->lone == key ? &ix->root : NULL;
+		return ix->lone == key ? (struct tme_place){ &ix->root } : none;
 	if (!tme_node_covers(node, key))
-		return NULL;
+		return none;
 	for (;;) {
 		slot = &node->slot[tme_slot(node, key)];
-		if (!*slot)
-			return NULL;
 		if (!node->shift)
-			return slot;
+			return (struct tme_place){ slot, node };
+		if (!*slot)
+			return none;
 		node = *slot;
 	}
 }
 
-/**
- * tme_index_get() - look up an entry
- * @ix: index
- * @key: its key
- *
- * In this file, as it is most of what a put, get or flush does in an index, and
- * cheaper than the calls.
- *
- * Return: the entry or NULL.
- */
-static inline void *tme_index_get(struct tme_index *ix, u32 key)
+/* The entry there, or NULL */
+static inline void *tme_entry(struct tme_place place)
 {
-	void **slot = tme_index_find(ix, key);
-
-	return slot ? *slot : NULL;
+	return place.slot ? *place.slot : NULL;
 }
 
-/* Where nodes come from: engine.c, which counts them against the owner */
-struct tme_node *tme_node_alloc(struct tme_shard *owner);
-void tme_node_free(struct tme_shard *owner, struct tme_node *node);
+/* The entry of @key, or NULL */
+static inline void *tme_index_get(struct tme_index *ix, u32 key)
+{
+	return tme_entry(tme_index_find(ix, key));
+}
+
+/**
+ * tme_index_insert() - add an entry
+ * @ix: index
+ * @place: of @key, which has no entry
+ * @owner: whom new nodes are counted against
+ * @key: the key
+ * @entry: not NULL
+ *
+ * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
+ * nothing has changed.
+ */
+static inline int tme_index_insert(struct tme_index *ix, struct tme_place place,
+				   struct tme_shard *owner, u32 key, void *entry)
+{
+	if (!place.leaf || ix->nr == ~0u)
+		return tme_index_grow(ix, owner, key, entry);
+	*place.slot = entry;
+	place.leaf->used++;
+	ix->nr++;
+	return 0;
+}
+
+/**
+ * tme_index_erase() - remove an entry
+ * @ix: index
+ * @place: of @key, which has an entry
+ * @owner: as at the insertion
+ * @key: the key
+ */
+static inline void tme_index_erase(struct tme_index *ix, struct tme_place place,
+				   struct tme_shard *owner, u32 key)
+{
+	*place.slot = NULL;
+	ix->nr--;
+	/* Mostly others are left beside it: no node is empty, nothing shrinks */
+	if (place.leaf && (!--place.leaf->used || ix->nr < 2))
+		tme_index_prune(ix, owner, key);
+}
 
 #endif /* TME_INDEX_H */

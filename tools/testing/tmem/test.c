@@ -264,18 +264,22 @@ static void index_is_full(void)
 	struct tme_shard *owner;
 	struct tme_index ix = {};
 	int entry;
+	u32 key;
 
 	setup();
 	owner = A.pool[0].shards;
-	CHECK(!tme_index_insert(&ix, owner, 1, &entry));
-	CHECK(!tme_index_insert(&ix, owner, 2, &entry));
+	for (key = 1; key < 3; key++)
+		CHECK(!tme_index_insert(&ix, tme_index_find(&ix, key), owner,
+					key, &entry));
 	ix.nr = ~0u;		/* as if: they would take 16 TiB */
-	CHECK(tme_index_insert(&ix, owner, 3, &entry) == -ENOMEM);
+	for (key = 3; key < 99; key += 95)
+		CHECK(tme_index_insert(&ix, tme_index_find(&ix, key), owner,
+				       key, &entry) == -ENOMEM);
 	CHECK(ix.nr == ~0u);
 	CHECK(!tme_index_get(&ix, 3));
 	ix.nr = 2;
-	tme_index_erase(&ix, owner, 1);
-	tme_index_erase(&ix, owner, 2);
+	for (key = 1; key < 3; key++)
+		tme_index_erase(&ix, tme_index_find(&ix, key), owner, key);
 	teardown();
 }
 
