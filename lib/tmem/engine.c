@@ -630,8 +630,8 @@ static inline void tme_page_unlink(struct tme_page *page, struct tme_place place
 }
 
 /*
- * Link @page under @obj, which may be NULL, at @place there, instead of the page
- * that is there.  It cannot fail if there is one.
+ * Link @page under @obj at @place there, instead of the page that is there, if
+ * any; then it cannot fail.  If @obj is NULL, so is @place.
  */
 static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
 			 struct tme_object *obj, struct tme_page *page,

@@ -123,8 +123,6 @@ int tme_index_grow(struct tme_index *ix, struct tme_shard *owner, u32 key,
 	struct tme_node *node;
 	int err = 0;
 
-	if (ix->nr == ~0u)
-		return -ENOMEM;
 	if (!ix->nr) {
 		ix->root = entry;
 		ix->lone = key;

@@ -34,7 +34,7 @@ struct tme_index {
 /**
  * struct tme_place - where the entry of a key is, or would be
  * @slot: NULL when the tree has no place for the key
- * @leaf: the node that has @slot; NULL when the root is the entry
+ * @leaf: the node that has @slot; NULL when that is the root, or NULL
  *
  * Good until the index changes.
  */
@@ -65,7 +65,7 @@ static inline bool tme_node_covers(const struct tme_node *node, u32 key)
 
 /*
  * The rest is in this file, as it is most of what a put, get or flush does in an
- * index, and cheaper than the calls.  Who has looked for a key does not look again.
+ * index, and cheaper than the calls.  They look for a page once.
  */
 
 /**
@@ -82,13 +82,14 @@ static inline struct tme_place tme_index_find(struct tme_index *ix, u32 key)
 	void **slot;
 
 	if (ix->nr < 2)
-		return ix->lone == key ? (struct tme_place){ &ix->root } : none;
+		return ix->lone == key ?
+		       (struct tme_place){ .slot = &ix->root } : none;
 	if (!tme_node_covers(node, key))
 		return none;
 	for (;;) {
 		slot = &node->slot[tme_slot(node, key)];
 		if (!node->shift)
-			return (struct tme_place){ slot, node };
+			return (struct tme_place){ .slot = slot, .leaf = node };
 		if (!*slot)
 			return none;
 		node = *slot;
@@ -121,7 +122,9 @@ static inline void *tme_index_get(struct tme_index *ix, u32 key)
 static inline int tme_index_insert(struct tme_index *ix, struct tme_place place,
 				   struct tme_shard *owner, u32 key, void *entry)
 {
-	if (!place.leaf || ix->nr == ~0u)
+	if (ix->nr == ~0u)
+		return -ENOMEM;
+	if (!place.leaf)
 		return tme_index_grow(ix, owner, key, entry);
 	*place.slot = entry;
 	place.leaf->used++;
