@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hold MIB - a program with a lot of data in anonymous memory
+ * hold MIB [write] - a program with a lot of data in anonymous memory
  *
  * Fills MIB of memory with records such as a heap is full of, tells so, and
  * then, for each line on the standard input, checks all of it and says how
  * many pages are right.  Ends at the end of input, or with status 1 at the
- * first wrong byte.
+ * first wrong byte.  With "write" it also writes what it has checked: a page that
+ * was swapped in has to be swapped out again, and cannot just be dropped.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -43,7 +44,7 @@ static void fill(struct record *record, size_t page)
 
 int main(int argc, char **argv)
 {
-	size_t pages = argc == 2 ? strtoul(argv[1], NULL, 10) << 8 : 0, i;
+	size_t pages = argc > 1 ? strtoul(argv[1], NULL, 10) << 8 : 0, i;
 	char *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct record expected[PAGE / sizeof(struct record)];
@@ -61,6 +62,8 @@ int main(int argc, char **argv)
 				printf("hold: page %zu is wrong\n", i);
 				return 1;
 			}
+			if (argc > 2)
+				memcpy(memory + i * PAGE, expected, PAGE);
 		}
 		printf("hold: %zu pages are right\n", pages);
 		fflush(stdout);

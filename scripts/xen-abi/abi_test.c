@@ -19,7 +19,7 @@
  *	abi_test --most DOMID SECONDS	the most memory that a domain's pages ever
  *				took, in dom0
  *	abi_test --memory DOMID	what a domain owns, and may, in dom0
- *	abi_test --heap		how many pages are free, when that has settled
+ *	abi_test --heap		how many pages are free or dom0's, when that has settled
  *	abi_test --soft-reset DOMID	of a domain that cannot be reset, in dom0
  *				(T31)
  *	abi_test --fuzz SECONDS SEED	operations and controls, in dom0
@@ -449,17 +449,22 @@ static long free_pages(void)
  * What CPUs keep comes back soon, not at once: the number when it does not
  * change any more.
  */
-static long settled_free_pages(void)
+static long settled(long (*pages)(void))
 {
 	long nr = -1, last, same = 0;
 
 	while (same < 100) {
 		last = nr;
 		flush_kib(0);
-		nr = free_pages();
+		nr = pages();
 		same = nr == last ? same + 1 : 0;
 	}
 	return nr;
+}
+
+static long settled_free_pages(void)
+{
+	return settled(free_pages);
 }
 
 static long max_mfn(void)
@@ -488,6 +493,12 @@ static long tot_pages(void)
 	*self = DOMID_SELF;
 	return xen_call(__HYPERVISOR_memory_op, XENMEM_current_reservation,
 			(uintptr_t)self);
+}
+
+/* dom0 takes pages from the heap and gives some when it likes */
+static long free_or_own_pages(void)
+{
+	return free_pages() + tot_pages();
 }
 
 static long max_pages(void)
@@ -3669,7 +3680,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "--memory"))
 		return memory(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "--heap")) {
-		printf("%ld\n", settled_free_pages());
+		printf("%ld\n", settled(free_or_own_pages));
 		return 0;
 	}
 	if (argc == 3 && !strcmp(argv[1], "--soft-reset"))
