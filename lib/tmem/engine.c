@@ -833,6 +833,10 @@ static int tme_evict_for(struct tme_client *client, bool pers, int err)
 	}
 	if (victim)
 		tme_unpick(victim, bytes);
+	/* Linux may have compacted the slots, which nobody has counted */
+	if (err && (tme_charge_slots(client, false) |
+		    tme_charge_slots(client, true)))
+		err = tme_lacks_room(client, pers);
 	return err;
 }
 

@@ -14,6 +14,7 @@ bool port_memory_short;
 bool (*port_stop)(void);
 bool port_meta_free;
 bool port_corrupt;
+bool port_keep_spans;
 void (*port_reading)(void);
 
 /* Kinds of memory: the engine's caches, and what this port needs itself */
@@ -277,6 +278,33 @@ struct port_slots *port_slots_create(void)
 	return slots;
 }
 
+/* Under its lock */
+static void span_free(struct port_slots *slots, struct span *span)
+{
+	list_del(&span->list);
+	__atomic_sub_fetch(&slots->frames, SPAN_FRAMES, __ATOMIC_RELAXED);
+	mem_free(SPAN, span);
+}
+
+void port_compact(struct port_slots *slots)
+{
+	struct list_head *spans, *pos, *next;
+	struct span *span;
+	unsigned int i;
+
+	for (i = 0; i < SLOT_CLASSES; i++) {
+		spans = &slots->class[i].spans;
+		spin_lock(&slots->class[i].lock);
+		for (pos = spans->next; pos != spans; pos = next) {
+			next = pos->next;
+			span = list_entry(pos, struct span, list);
+			if (!span->used)
+				span_free(slots, span);
+		}
+		spin_unlock(&slots->class[i].lock);
+	}
+}
+
 void port_slots_destroy(struct port_slots *slots)
 {
 	unsigned int i;
@@ -337,12 +365,8 @@ void port_slot_free(struct port_slots *slots, unsigned long slot)
 	span->free[i / 64] |= 1ull << i % 64;
 	if (span->used-- == span->slots)
 		list_add_tail(&span->list, spans);
-	if (!span->used) {
-		list_del(&span->list);
-		__atomic_sub_fetch(&slots->frames, SPAN_FRAMES,
-				   __ATOMIC_RELAXED);
-		mem_free(SPAN, span);
-	}
+	if (!span->used && !port_keep_spans)
+		span_free(slots, span);
 	spin_unlock(lock);
 }
 

@@ -223,6 +223,8 @@ extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */
 extern bool port_meta_free;		/* metadata is not counted */
 extern bool port_corrupt;		/* fail every decompression */
+extern bool port_keep_spans;		/* memory of slots stays until ... */
+void port_compact(struct port_slots *slots);	/* ... this */
 extern void (*port_reading)(void);	/* called by every decompression */
 
 #endif /* PORT_H */

@@ -1075,6 +1075,36 @@ static void compress_toggled(void)
 	teardown();
 }
 
+/* What a port's slots give back by themselves is there for the next put */
+static void slots_shrink_by_themselves(void)
+{
+	u64 i, nr;
+	int limit;
+
+	setup();
+	tme_client_set_compress(&A, true);
+	for (limit = 0; limit < 2; limit++) {
+		tme_client_set_cap(&A, limit ? ULONG_MAX : 256);
+		tme_host_set_limit(&host, limit ? 256 : ULONG_MAX);
+		port_keep_spans = true;
+		for (nr = 0; !put(&A, 1, 1, nr, nr, TEXT); nr++)
+			;
+		CHECK(nr > 256);
+		for (i = 0; i < nr; i++)
+			CHECK(!flush(&A, 1, 1, i));
+		for (nr = 0; !put(&A, 1, 1, nr, nr, NOISE); nr++)
+			;
+		CHECK(nr < 256 / 3);
+		port_keep_spans = false;
+		port_compact(A.slots[1]);
+		for (; nr < 128; nr++)
+			CHECK(!put(&A, 1, 1, nr, nr, NOISE));
+		CHECK(!flush_object(&A, 1, 1));
+	}
+	tme_host_set_limit(&host, ULONG_MAX);
+	teardown();
+}
+
 static void corruption_is_no_hit(void)
 {
 	setup();
@@ -1620,6 +1650,7 @@ static const struct {
 	T(evict_order),
 	T(busy_shard_is_waited_for),
 	T(compress_toggled),
+	T(slots_shrink_by_themselves),
 	T(corruption_is_no_hit),
 	T(model_exact),
 	T(model_limits),
