@@ -340,9 +340,8 @@ static void tme_hash_shrink(struct tme_shard *shard)
 		while (obj->next)
 			obj = obj->next;
 		obj->next = chain;
-	} else if (chain) {
-		if (tme_bucket_set(shard, to, chain))
-			return;
+	} else if (chain && tme_bucket_set(shard, to, chain)) {
+		return;
 	}
 	tme_bucket_set(shard, from, NULL);
 	shard->buckets--;
@@ -446,7 +445,8 @@ static inline void tme_copy(void *dst, const void *src)
 }
 
 /* Return: bytes that the client takes less; negative if the slots have grown */
-static long tme_page_free(struct tme_client *client, struct tme_page *page)
+static __always_inline long __tme_page_free(struct tme_client *client,
+					    struct tme_page *page)
 {
 	long bytes = 0, slots = 0;
 	bool pers = page->pers;
@@ -461,6 +461,12 @@ static long tme_page_free(struct tme_client *client, struct tme_page *page)
 	bytes += port_cache_free(client->slots[pers], PORT_PAGE, page);
 	tme_charge(client, pers, -bytes);
 	return bytes - slots;
+}
+
+/* As above, where it is not most of the work */
+static long tme_page_free(struct tme_client *client, struct tme_page *page)
+{
+	return __tme_page_free(client, page);
 }
 
 static void tme_page_free_list(struct tme_client *client,
@@ -971,19 +977,26 @@ static struct tme_pool *tme_pool(struct tme_client *client, u32 id)
 {
 	if (id >= TME_MAX_POOLS)
 		return NULL;
-	return &client->pool[array_index_nospec(id, TME_MAX_POOLS)];
+	return &client->pool[tme_clamp(id, TME_MAX_POOLS)];
+}
+
+/* As above, or NULL if the pool is not alive */
+static struct tme_pool *tme_pool_find(struct tme_client *client, u32 id)
+{
+	struct tme_pool *pool = tme_pool(client, id);
+
+	return pool && tme_pool_live(pool) ? pool : NULL;
 }
 
 /*
- * Where an object is, if anywhere; NULL when there is no such pool.  If the
- * pool is destroyed now, the shard is found empty, which is as good.
+ * Where an object is, if anywhere.  If the pool is destroyed now, the shard is
+ * found empty, which is as good.
  */
-static inline struct tme_shard *tme_shard(struct tme_pool *pool,
+static inline struct tme_shard *tme_shard(struct tme_client *client,
+					  struct tme_pool *pool,
 					  const u64 oid[3], u32 *hash)
 {
-	if (!pool || !tme_pool_live(pool))
-		return NULL;
-	*hash = tme_hash(pool->client->host, oid);
+	*hash = tme_hash(client->host, oid);
 	return &pool->shards[*hash % TME_SHARDS];
 }
 
@@ -1150,9 +1163,9 @@ EXPORT_SYMBOL_GPL(tme_destroy_pool);
  */
 int tme_pool_flags(struct tme_client *client, u32 pool)
 {
-	struct tme_pool *p = tme_pool(client, pool);
+	struct tme_pool *p = tme_pool_find(client, pool);
 
-	return p && tme_pool_live(p) ? (int)READ_ONCE(p->flags) : -EINVAL;
+	return p ? (int)READ_ONCE(p->flags) : -EINVAL;
 }
 EXPORT_SYMBOL_GPL(tme_pool_flags);
 
@@ -1165,9 +1178,9 @@ EXPORT_SYMBOL_GPL(tme_pool_flags);
  */
 bool tme_pool_empty(struct tme_client *client, u32 pool)
 {
-	struct tme_pool *p = tme_pool(client, pool);
+	struct tme_pool *p = tme_pool_find(client, pool);
 
-	return !p || !tme_pool_live(p) || !atomic_long_read(&p->shards_used);
+	return !p || !atomic_long_read(&p->shards_used);
 }
 EXPORT_SYMBOL_GPL(tme_pool_empty);
 
@@ -1194,7 +1207,7 @@ EXPORT_SYMBOL_GPL(tme_pool_empty);
 int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    const void *src)
 {
-	struct tme_pool *p = tme_pool(client, pool);
+	struct tme_pool *p = tme_pool_find(client, pool);
 	struct tme_page *page, *old;
 	struct tme_place place = {};
 	struct tme_object *obj;
@@ -1202,9 +1215,9 @@ int tme_put(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	u32 hash;
 	int err;
 
-	shard = tme_shard(p, oid, &hash);
-	if (!shard)
+	if (!p)
 		return -EINVAL;
+	shard = tme_shard(client, p, oid, &hash);
 	page = tme_page_new(client, src,
 			    READ_ONCE(p->flags) & TME_POOL_PERSISTENT);
 	err = PTR_ERR_OR_ZERO(page);
@@ -1260,13 +1273,14 @@ static inline struct tme_place tme_page_find(struct tme_shard *shard,
  */
 int tme_lookup(struct tme_client *client, u32 pool, const u64 oid[3], u32 index)
 {
+	struct tme_pool *p = tme_pool_find(client, pool);
 	struct tme_shard *shard;
 	int err = 0;
 	u32 hash;
 
-	shard = tme_shard(tme_pool(client, pool), oid, &hash);
-	if (!shard)
+	if (!p)
 		return -EINVAL;
+	shard = tme_shard(client, p, oid, &hash);
 	spin_lock(&shard->lock);
 	if (!tme_entry(tme_page_find(shard, oid, hash, index))) {
 		shard->stats.gets++;
@@ -1294,36 +1308,37 @@ EXPORT_SYMBOL_GPL(tme_lookup);
 int tme_get(struct tme_client *client, u32 pool, const u64 oid[3], u32 index,
 	    void *dst)
 {
+	struct tme_pool *p = tme_pool_find(client, pool);
 	struct tme_place place;
 	struct tme_page *page;
 	struct tme_shard *shard;
-	int err = -ENOENT;
-	bool remove = false;
 	u32 hash;
+	int err;
 
-	shard = tme_shard(tme_pool(client, pool), oid, &hash);
-	if (!shard)
+	if (!p)
 		return -EINVAL;
+	shard = tme_shard(client, p, oid, &hash);
 	spin_lock(&shard->lock);
 	place = tme_page_find(shard, oid, hash, index);
 	page = tme_entry(place);
 	shard->stats.gets++;
-	if (page) {
-		shard->stats.hits++;
-		remove = !READ_ONCE(shard->pool->flags);
-		if (remove)
-			tme_page_unlink(page, place);
-		else
-			err = tme_page_read(client, page, dst);
-		if (!remove && !page->pers)
-			tme_lru_touch(client, page);
+	if (!page) {
+		spin_unlock(&shard->lock);
+		return -ENOENT;
 	}
+	shard->stats.hits++;
+	if (READ_ONCE(shard->pool->flags)) {
+		err = tme_page_read(client, page, dst);
+		if (!page->pers)
+			tme_lru_touch(client, page);
+		spin_unlock(&shard->lock);
+		return err;
+	}
+	tme_page_unlink(page, place);
 	spin_unlock(&shard->lock);
 
-	if (remove) {
-		err = tme_page_read(client, page, dst);
-		tme_page_free(client, page);
-	}
+	err = tme_page_read(client, page, dst);
+	__tme_page_free(client, page);
 	return err;
 }
 EXPORT_SYMBOL_GPL(tme_get);
@@ -1341,14 +1356,15 @@ EXPORT_SYMBOL_GPL(tme_get);
 int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 		   u32 index)
 {
+	struct tme_pool *p = tme_pool_find(client, pool);
 	struct tme_place place;
 	struct tme_page *page;
 	struct tme_shard *shard;
 	u32 hash;
 
-	shard = tme_shard(tme_pool(client, pool), oid, &hash);
-	if (!shard)
+	if (!p)
 		return -EINVAL;
+	shard = tme_shard(client, p, oid, &hash);
 	spin_lock(&shard->lock);
 	place = tme_page_find(shard, oid, hash, index);
 	page = tme_entry(place);
@@ -1360,7 +1376,7 @@ int tme_flush_page(struct tme_client *client, u32 pool, const u64 oid[3],
 
 	if (!page)
 		return -ENOENT;
-	tme_page_free(client, page);
+	__tme_page_free(client, page);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(tme_flush_page);
@@ -1376,18 +1392,18 @@ EXPORT_SYMBOL_GPL(tme_flush_page);
  */
 int tme_flush_object(struct tme_client *client, u32 pool, const u64 oid[3])
 {
-	struct tme_pool *p = tme_pool(client, pool);
+	struct tme_pool *p = tme_pool_find(client, pool);
 	int err = -ENOENT, work = TME_WORK;
+	struct tme_shard *shard;
+	u32 hash;
 
+	if (!p)
+		return -EINVAL;
+	shard = tme_shard(client, p, oid, &hash);
 	for (;;) {
 		struct tme_object *obj;
-		struct tme_shard *shard;
 		LIST_HEAD(list);
-		u32 hash;
 
-		shard = tme_shard(p, oid, &hash);
-		if (!shard)
-			return -EINVAL;
 		spin_lock(&shard->lock);
 		obj = tme_object_find(shard, oid, hash);
 		if (obj) {

@@ -127,6 +127,19 @@ struct tme_client {
 	unsigned long eph_pages;
 };
 
+/*
+ * @i is below @size, a power of two, as a branch has found: here that holds where
+ * the CPU speculates on the branch, too.  For numbers that a client chooses; as
+ * array_index_nospec(), in one instruction, which the compiler must not see through.
+ */
+static inline u32 tme_clamp(u32 i, u32 size)
+{
+	OPTIMIZER_HIDE_VAR(i);
+	return i & (size - 1);
+}
+
+static_assert(!(TME_MAX_POOLS & (TME_MAX_POOLS - 1)), "tme_clamp() is no clamp");
+
 int tme_host_init(struct tme_host *host);
 void tme_host_destroy(struct tme_host *host);
 void tme_host_set_limit(struct tme_host *host, unsigned long frames);

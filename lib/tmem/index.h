@@ -5,9 +5,7 @@
 #ifndef TME_INDEX_H
 #define TME_INDEX_H
 
-#include "port.h"
-
-struct tme_shard;
+#include "engine.h"
 
 #define TME_NODE_SHIFT	4
 #define TME_NODE_SLOTS	16u	/* 1 << TME_NODE_SHIFT */
@@ -80,19 +78,23 @@ static inline struct tme_place tme_index_find(struct tme_index *ix, u32 key)
 	const struct tme_place none = {};
 	struct tme_node *node = ix->root;
 	void **slot;
+	u32 i;
 
 	if (ix->nr < 2)
 		return ix->lone == key ?
 		       (struct tme_place){ .slot = &ix->root } : none;
-	if (!tme_node_covers(node, key))
+	i = key >> node->shift;
+	if (i >= TME_NODE_SLOTS)
 		return none;
+	i = tme_clamp(i, TME_NODE_SLOTS);
 	for (;;) {
-		slot = &node->slot[tme_slot(node, key)];
+		slot = &node->slot[i];
 		if (!node->shift)
 			return (struct tme_place){ .slot = slot, .leaf = node };
 		if (!*slot)
 			return none;
 		node = *slot;
+		i = tme_slot(node, key);
 	}
 }
 

@@ -18,6 +18,7 @@
 
 #include <linux/atomic.h>
 #include <linux/bug.h>
+#include <linux/build_bug.h>
 #include <linux/cache.h>
 #include <linux/err.h>
 #include <linux/export.h>
@@ -28,7 +29,6 @@
 #include <linux/lz4.h>
 #include <linux/math.h>
 #include <linux/mm.h>
-#include <linux/nospec.h>
 #include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/slab.h>

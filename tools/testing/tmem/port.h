@@ -29,7 +29,7 @@ typedef uint64_t u64;
 #define PAGE_SIZE		4096ul
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ____cacheline_aligned	__attribute__((aligned(64)))
-#define array_index_nospec(i, n) ((i) < (n) ? (i) : 0)
+#define OPTIMIZER_HIDE_VAR(v)	__asm__("" : "+r" (v))
 #define EXPORT_SYMBOL_GPL(sym)	struct sym
 #define PAGE_SHIFT		12
 

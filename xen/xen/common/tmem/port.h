@@ -37,6 +37,8 @@
 #define READ_ONCE(x)            ACCESS_ONCE(x)
 #define WRITE_ONCE(x, v)        (ACCESS_ONCE(x) = (v))
 #define ____cacheline_aligned   __cacheline_aligned
+#define __always_inline         always_inline
+#define static_assert           _Static_assert
 #define EXPORT_SYMBOL_GPL(name)
 
 #define smp_load_acquire(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
