@@ -2203,24 +2203,31 @@ static void hopeless_allocations_evict_nothing(void)
 	}
 }
 
+/* Of pages whose frames had words of seed 1 */
+static void check_scrubbed(int pool, const xen_pfn_t *mfns, int nr)
+{
+	int i, j;
+
+	for (i = 0; i < nr; i++) {
+		CHECK_OP(op_with(PUT, pool, 1, 1, mfns[i]), ==, 1);
+		CHECK_OP(get(pool, 1, 1), ==, 1);
+		for (j = 0; j < (int)WORDS; j++)
+			CHECK(page[0][j] != word(1, j), "frame %#lx, word %d",
+			      mfns[i], j);
+	}
+}
+
 /* Who gets the memory of a page that is gone does not see what was there */
 static void memory_of_pages_is_scrubbed(void)
 {
 	enum { NR = 8192 };
 	static xen_pfn_t mfns[NR];
-	int i, j, pool = new_pool(EPHEMERAL), probe;
+	int pool = new_pool(EPHEMERAL);
 
 	fill_memory(pool);	/* so all that is free then was a page */
 	CHECK_OP(destroy(pool), ==, 1);
-	probe = new_pool(EPHEMERAL);
 	CHECK_OP(take_memory(mfns, NR), ==, NR);
-	for (i = 0; i < NR; i++) {
-		CHECK_OP(op_with(PUT, probe, 1, 1, mfns[i]), ==, 1);
-		CHECK_OP(get(probe, 1, 1), ==, 1);
-		for (j = 0; j < (int)WORDS; j++)
-			CHECK(page[0][j] != word(1, j), "frame %#lx, word %d",
-			      mfns[i], j);
-	}
+	check_scrubbed(new_pool(EPHEMERAL), mfns, NR);
 	give_memory(mfns, NR);
 }
 
@@ -2299,6 +2306,55 @@ static void compressed_pages_come_back_whole(void)
 				      "page %d, word %d", i, j);
 		}
 		CHECK_OP(destroy(pool), ==, 1);
+	}
+}
+
+static void compress_and_flush(void *arg)
+{
+	uint64_t used = stats().used_bytes;
+	int i, me = (uintptr_t)arg;
+
+	for (i = 0; i < 4000; i++) {
+		meet();
+		CHECK_OP(op_with(PUT, 0, me, 1, frame[2]), ==, 1);
+		if (i & 1)
+			meet();
+		CHECK_OP(flush_page(0, me, 1), ==, 1);
+		meet();
+		if (!me)
+			CHECK_OP(stats().used_bytes, ==, used);
+	}
+}
+
+/*
+ * Slots are taken from the heap several frames at a time: by two that find no free
+ * one, and by one who finds none while the other is giving one back.
+ */
+static void slots_of_two_vcpus_leave_nothing(void)
+{
+	uint64_t used = stats().used_bytes, now;
+	uint32_t nr = 0, room;
+	struct worker w[2];
+	uintptr_t i;
+
+	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, true);
+	CHECK_OP(new_pool(EPHEMERAL), ==, 0);
+	fill(2, 1);
+	memset(page[2], 'x', PAGE / 2);
+	for (now = used; nr < 2 || now - used < 4 * PAGE; nr++) {
+		used = now;
+		CHECK_OP(op_with(PUT, 0, 2, nr, frame[2]), ==, 1);
+		now = stats().used_bytes;
+	}
+	CHECK_OP(stats().lz4_pages, ==, nr);
+	for (room = 0; room < 2; room++) {
+		CHECK_OP(flush_page(0, 2, --nr), ==, 1);
+		note("%u slots are used, %u free", nr, room);
+		ready = 0;
+		for (i = 0; i < 2; i++)
+			w[i] = start(i, compress_and_flush, (void *)i);
+		for (i = 0; i < 2; i++)
+			finish(&w[i]);
 	}
 }
 
@@ -3033,6 +3089,74 @@ static void fuzzed_controls_do_no_harm(void)
 	fuzz(12, 2, true);
 }
 
+/* What sysctl_page_offline, ..._online or ..._query says of the frame */
+static uint32_t page_offline(uint32_t cmd, xen_pfn_t mfn)
+{
+	uint32_t *status = shared_page + 2048;
+	struct xen_sysctl_page_offline_op op = {
+		.cmd = cmd, .start = mfn, .end = mfn };
+
+	set_xen_guest_handle(op.status, status);
+	CHECK_OP(sysctl_call(XEN_SYSCTL_page_offline_op, &op, sizeof(op)), ==, 0);
+	return *status;
+}
+
+static bool is_offlined(xen_pfn_t mfn)
+{
+	return page_offline(sysctl_query_page_offline, mfn) &
+	       PG_OFFLINE_STATUS_OFFLINED;
+}
+
+/*
+ * A page that is in use goes offline when it comes to the heap.  One that tmem had
+ * must come there, and not to the next put; other pages are kept as before.
+ */
+static void pages_of_tmem_go_offline(void)
+{
+	enum { NR = 2048, EXTRA = 16000 };
+	static xen_pfn_t mfns[NR], extra[EXTRA];
+	int i, used = 0, full = new_pool(EPHEMERAL), pool = new_pool(EPHEMERAL);
+	long heap = settled_free_pages(), nr;
+	uint64_t evicted;
+
+	CHECK_OP(take_memory(mfns, NR), ==, NR);
+	fill_memory(full);
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, ~0ULL);
+	give_memory(mfns, NR);
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, 0), NR), >, NR / 2);
+	/* These stay with the CPU */
+	CHECK_OP(hyper_many(gen(FLUSH_PAGE, pool, 1, 0), 16), ==, 16);
+
+	for (i = 0; i < NR; i++)
+		used += !(page_offline(sysctl_page_offline, mfns[i]) &
+			  PG_OFFLINE_OFFLINED);
+	note("tmem had %d of %d pages that shall go offline", used, NR);
+	CHECK_OP(used, >, NR / 4);
+	CHECK_OP(destroy(pool), ==, 1);
+	for (i = 0; i < NR; i++)
+		CHECK(is_offlined(mfns[i]), "frame %#lx", mfns[i]);
+
+	/* With the reserve gone, a put still lives on what it evicts */
+	set_client(XEN_SYSCTL_TMEM_SET_MIN, 0);
+	nr = free_pages() - 1024;
+	CHECK_OP(nr, <=, EXTRA);
+	CHECK_OP(take_memory(extra, nr), ==, nr);
+	evicted = stats().evicted;
+	CHECK_OP(hyper_many(gen(PUT, full, 2, 0), 1000), ==, 1000);
+	note("1000 puts have evicted %lu", stats().evicted - evicted);
+	CHECK_OP(stats().evicted - evicted, <, 1200);
+	give_memory(extra, nr);
+
+	for (i = 0; i < NR; i++)
+		CHECK_OP(page_offline(sysctl_page_online, mfns[i]), ==,
+			 PG_ONLINE_ONLINED);
+	CHECK_OP(take_memory(extra, NR), ==, NR);
+	check_scrubbed(full, extra, NR);
+	give_memory(extra, NR);
+	clean();
+	CHECK_OP(settled_free_pages(), ==, heap);
+}
+
 /*
  * Elsewhere
  */
@@ -3068,10 +3192,13 @@ static void low_memory_is_kept_for_devices(void)
 {
 	enum { NR = 8192 };
 	static xen_pfn_t mfns[NR];
-	int pool = new_pool(EPHEMERAL);
+	int i, pool = new_pool(EPHEMERAL);
 	uint32_t index = fill_memory(pool);
 
 	CHECK_OP(hyper_many(gen(PUT, pool, 1, index), 10000), ==, 10000);
+	/* An object per page: slabs grow faster than eviction empties others */
+	for (i = 0; i < 1000; i++)
+		MUST_PUT(pool, 100 + i, 0, 1);
 	CHECK_OP(reservation(XENMEM_increase_reservation, mfns, NR,
 			     XENMEMF_address_bits(27)), ==, NR);
 	give_memory(mfns, NR);
@@ -3250,6 +3377,7 @@ static const struct test {
 	TEST(ON, cap_is_never_exceeded),
 	TEST(ON, cap_holds_for_what_the_heap_has_lost),
 	TEST(ON, compressed_pages_come_back_whole),
+	TEST(ON, slots_of_two_vcpus_leave_nothing),
 	TEST(ON, frozen_client_takes_no_new_pages),
 	TEST(ON, control_of_no_client_is_refused),
 	TEST(ON, control_buffers_are_checked),
@@ -3260,6 +3388,7 @@ static const struct test {
 	TEST(DMA, low_memory_is_kept_for_devices),
 	TEST(DMA, low_memory_is_kept_from_metadata),
 	TEST(DMA, allocation_on_one_node_evicts_nothing),
+	TEST(DMA, pages_of_tmem_go_offline),	/* the slow way to free, after this */
 	TEST(PV | HVM, control_from_guest_is_refused),
 };
 

@@ -12,8 +12,9 @@
  * never leave tmem but through free_domheap_page() or free_xenheap_page(), which
  * do that.
  *
- * Locks: a slab's lock is a leaf but for the heap's.  What is per CPU is used by
- * code that nothing preempts, and never by interrupts.
+ * Locks: a slab's and that of the slots are leaves but for the xmem_pool's and the
+ * heap's, inside of which the host's may be taken.  What is per CPU is used by code
+ * that nothing preempts, and never by interrupts.
  */
 #include <xen/cpu.h>
 #include <xen/init.h>
@@ -37,6 +38,7 @@ int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
 #define MEMF_OURS       (MEMF_tmem | MEMF_no_dma)
 
 unsigned int __read_mostly port_piece_size[PORT_CACHES];
+unsigned int __read_mostly port_kept_frames = NR_FRAMES;
 
 DEFINE_PER_CPU(struct port_cpu, port_cpus);
 
@@ -53,6 +55,11 @@ void port_random(void *buf, size_t len)
     }
 }
 
+static void frame_to_heap(struct port_cpu *pc)
+{
+    free_domheap_page(port_frame_page(pc->frame[--pc->nr_frames]));
+}
+
 /*
  * Metadata and slots come from the heap even when that is short.  So that they do
  * not use up by and by what is left to others, as much goes back.
@@ -64,7 +71,27 @@ static void repay(unsigned int nr)
     if ( likely(!tmem_heap_is_short(0)) )
         return;
     while ( nr-- && pc->nr_frames )
-        free_domheap_page(pc->frame[--pc->nr_frames]);
+        frame_to_heap(pc);
+}
+
+/*
+ * What is to go offline does so in the heap.  A page that is marked after this look
+ * is caught by the drain that follows the mark.
+ */
+static bool may_keep(const struct page_info *page)
+{
+    return likely(read_atomic(&port_kept_frames)) ||
+           !page_state_is(page, offlining);
+}
+
+void port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
+{
+    struct page_info *page = port_frame_page(frame);
+
+    if ( pc->nr_frames < NR_FRAMES && may_keep(page) )
+        pc->frame[pc->nr_frames++] = frame;
+    else
+        free_domheap_page(page);
 }
 
 /* Under its lock.  Return: a page with free pieces, now in the list of these */
@@ -82,7 +109,7 @@ struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
             repay(1);
         else if ( pc->nr_frames )
         {
-            free_domheap_page(pc->frame[--pc->nr_frames]);
+            frame_to_heap(pc);
             page = alloc_xenheap_pages(0, MEMF_OURS);
         }
         if ( !page )
@@ -100,7 +127,8 @@ void port_slab_page_free(struct slab_page *page)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
-    if ( likely(pc->nr_slab_pages < NR_SLAB_PAGES) )
+    if ( likely(pc->nr_slab_pages < NR_SLAB_PAGES) &&
+         may_keep(virt_to_page(page)) )
         pc->slab_page[pc->nr_slab_pages++] = page;
     else
         free_xenheap_page(page);
@@ -114,14 +142,16 @@ static bool frames_take(struct port_cpu *pc, unsigned int order)
 
     /* Nobody owns them, so each can go its own way */
     for ( i = 0; page && i < 1U << order; i++ )
-        pc->frame[pc->nr_frames++] = page + i;
+        pc->frame[pc->nr_frames++] = port_frame(page + i);
 
     return page;
 }
 
 /*
- * Several frames at a time cost hardly more than one.  If the heap has these
- * for others only, or in pieces, or has nothing that we would take: is there one?
+ * Several frames at a time cost hardly more than one.  If the heap has these for
+ * others only, or in pieces, one will do; but what this CPU keeps will not, if the
+ * heap has nothing that we would take: a put may need all of SPARE_FRAMES, for the
+ * page and for slabs.
  */
 bool port_refill(struct port_cpu *pc)
 {
@@ -130,13 +160,13 @@ bool port_refill(struct port_cpu *pc)
 
     return (!tmem_heap_is_short(1UL << REFILL_ORDER) &&
             frames_take(pc, REFILL_ORDER)) ||
-           pc->nr_frames || frames_take(pc, 0);
+           frames_take(pc, 0);
 }
 
 static void port_cpu_drain(struct port_cpu *pc)
 {
     while ( pc->nr_frames )
-        free_domheap_page(pc->frame[--pc->nr_frames]);
+        frame_to_heap(pc);
     while ( pc->nr_slab_pages )
         free_xenheap_page(pc->slab_page[--pc->nr_slab_pages]);
 }
@@ -157,6 +187,12 @@ void port_drain(bool all)
     for_each_online_cpu ( cpu )
         if ( cpu != smp_processor_id() )
             tasklet_schedule_on_cpu(&per_cpu(port_cpus, cpu).drain, cpu);
+}
+
+void port_look_at_pages(void)
+{
+    write_atomic(&port_kept_frames, 0);
+    port_drain(true);
 }
 
 /*
@@ -197,6 +233,7 @@ struct port_slots *port_slots_create(void)
         return NULL;
     }
     slots_empty = xmem_pool_get_total_size(slots->pool);
+    spin_lock_init(&slots->lock);
     for ( i = 0; i < PORT_CACHES; i++ )
     {
         spin_lock_init(&slots->slab[i].lock);
@@ -215,6 +252,25 @@ void port_slots_destroy(struct port_slots *slots)
 long port_slots_frames(struct port_slots *slots)
 {
     return (xmem_pool_get_total_size(slots->pool) - slots_empty) / PAGE_SIZE;
+}
+
+unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+                              unsigned int len, bool pers)
+{
+    void *slot;
+
+    spin_lock(&slots->lock);
+    slot = xmem_pool_alloc(len, slots->pool);
+    spin_unlock(&slots->lock);
+
+    return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
+}
+
+void port_slot_free(struct port_slots *slots, unsigned long slot)
+{
+    spin_lock(&slots->lock);
+    xmem_pool_free((void *)slot, slots->pool);
+    spin_unlock(&slots->lock);
 }
 
 struct port_scratch *port_scratch_get(void)
@@ -284,6 +340,7 @@ int port_init(const size_t size[PORT_CACHES])
 {
     unsigned int i;
 
+    BUILD_BUG_ON(FRAMETABLE_VIRT_END > DIRECTMAP_VIRT_START);
     BUG_ON(LZ4_sizeofState() > LZ4_STATE);
     for ( i = 0; i < PORT_CACHES; i++ )
         port_piece_size[i] = ROUNDUP(size[i], sizeof(void *));

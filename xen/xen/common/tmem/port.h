@@ -20,7 +20,6 @@
 #include <xen/lib.h>
 #include <xen/list.h>
 #include <xen/mm.h>
-#include <xen/nospec.h>
 #include <xen/percpu.h>
 #include <xen/sched.h>
 #include <xen/spinlock.h>
@@ -78,7 +77,12 @@ int port_init(const size_t size[PORT_CACHES]);
 void port_exit(void);
 
 void port_random(void *buf, size_t len);
-#define port_should_stop()      general_preempt_check()
+/*
+ * Asked under whatever locks an allocation that reclaims is called with.  To see
+ * whether an HVM vCPU has events, as general_preempt_check() does, may end an
+ * interrupt of the guest, with all that hangs on it, and that takes locks.
+ */
+#define port_should_stop()      softirq_pending(smp_processor_id())
 #define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
 #define port_free(p)            xfree(p)
 
@@ -87,6 +91,13 @@ void port_random(void *buf, size_t len);
  * for metadata, and a pool of compressed slots.
  */
 struct port_slots {
+    /*
+     * An xmem_pool takes memory without its own lock, and gives a region back only
+     * when the last slot in it is freed.  If meanwhile another CPU added a region
+     * as well, or freed a slot that will do, one without a slot would stay until
+     * somebody takes one there, and be lost if the pool goes before.
+     */
+    spinlock_t lock;
     struct xmem_pool *pool;
     struct slab {
         spinlock_t lock;
@@ -112,7 +123,7 @@ struct slab_page {
 
 struct port_cpu {
     unsigned int nr_frames, nr_slab_pages;
-    struct page_info *frame[NR_FRAMES];
+    unsigned long frame[NR_FRAMES];
     struct slab_page *slab_page[NR_SLAB_PAGES];
     struct tasklet drain;
     struct port_scratch *scratch;
@@ -121,6 +132,7 @@ struct port_cpu {
 DECLARE_PER_CPU(struct port_cpu, port_cpus);
 
 extern unsigned int port_piece_size[PORT_CACHES];
+extern unsigned int port_kept_frames;   /* so many without a look at them */
 
 /*
  * Most of a put, get or flush is in the functions that follow, and to call them
@@ -191,10 +203,7 @@ static inline long port_cache_free(struct port_slots *slots,
     return PAGE_SIZE;
 }
 
-/*
- * This CPU keeps too little for a put, and the heap has little for it: evict.
- * Otherwise there is a frame at least.
- */
+/* This CPU keeps too little for a put: has the heap nothing for it?  Then evict */
 bool port_refill(struct port_cpu *pc);
 
 static inline bool port_short(void)
@@ -204,33 +213,11 @@ static inline bool port_short(void)
     return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
 }
 
-/* A frame is a struct page_info */
-static inline unsigned long port_frame_alloc(bool pers)
-{
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    return pc->nr_frames ? (unsigned long)pc->frame[--pc->nr_frames] : 0;
-}
-
-static inline void port_frame_free(unsigned long frame)
-{
-    struct port_cpu *pc = &this_cpu(port_cpus);
-
-    if ( likely(pc->nr_frames < NR_FRAMES) )
-        pc->frame[pc->nr_frames++] = (struct page_info *)frame;
-    else
-        free_domheap_page((struct page_info *)frame);
-}
-
-/* Give what CPUs keep back to the heap: this one now, @all others soon */
-void port_drain(bool all);
-
 /*
- * As map_domain_page(), which goes from page to frame number to address, with the
- * holes in the machine's memory put in and taken out again.  A release build has
- * nearly every page mapped, and can do without.
+ * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every page
+ * in a release build; a debug build is to find out who does without a mapping.
  */
-static inline void *port_map(const struct page_info *page)
+static inline void *page_mapped(const struct page_info *page)
 {
 #ifdef NDEBUG
     void *va = page_to_virt(page);
@@ -238,31 +225,80 @@ static inline void *port_map(const struct page_info *page)
     if ( likely((unsigned long)va < HYPERVISOR_VIRT_END) )
         return va;
 #endif
-    return __map_domain_page(page);
+    return NULL;
+}
+
+static inline bool always_mapped(unsigned long va)
+{
+    return likely(va >= DIRECTMAP_VIRT_START);
+}
+
+/* As map_domain_page(), which goes from page to frame number to address */
+static inline void *port_map(const struct page_info *page)
+{
+    return page_mapped(page) ?: __map_domain_page(page);
 }
 
 static inline void port_unmap(const void *va)
 {
-    if ( unlikely((unsigned long)va < DIRECTMAP_VIRT_START) )
+    if ( !always_mapped((unsigned long)va) )
         unmap_domain_page(va);
 }
 
-#define port_frame_map(frame)   port_map((struct page_info *)(frame))
+/*
+ * A frame is the address of a page that is always mapped, or else of its struct
+ * page_info, which is below these.
+ */
+static inline unsigned long port_frame(struct page_info *page)
+{
+    return (unsigned long)(page_mapped(page) ?: page);
+}
+
+static inline struct page_info *port_frame_page(unsigned long frame)
+{
+    return always_mapped(frame) ? virt_to_page((void *)frame)
+                                : (struct page_info *)frame;
+}
+
+static inline void *port_frame_map(unsigned long frame)
+{
+    return always_mapped(frame) ? (void *)frame
+                                : __map_domain_page(port_frame_page(frame));
+}
+
 #define port_frame_unmap(va)    port_unmap(va)
 
+static inline unsigned long port_frame_alloc(bool pers)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    return pc->nr_frames ? pc->frame[--pc->nr_frames] : 0;
+}
+
+void port_frame_free_slow(struct port_cpu *pc, unsigned long frame);
+
+static inline void port_frame_free(unsigned long frame)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+
+    if ( likely(pc->nr_frames < port_kept_frames) )
+        pc->frame[pc->nr_frames++] = frame;
+    else
+        port_frame_free_slow(pc, frame);
+}
+
+/* Give what CPUs keep back to the heap: this one now, @all others soon */
+void port_drain(bool all);
+
+/* Look from now on at what is freed: what is to go offline goes to the heap */
+void port_look_at_pages(void);
+
 long port_slots_frames(struct port_slots *slots);
-#define port_slot_free(slots, slot) xmem_pool_free((void *)(slot), (slots)->pool)
 #define port_slot_map(slots, slot) ((void *)(slot))
 #define port_slot_unmap(slots, slot) ((void)(slot))
-
-static inline unsigned long port_slot_alloc(struct port_slots *slots,
-                                            const void *src, unsigned int len,
-                                            bool pers)
-{
-    void *slot = xmem_pool_alloc(len, slots->pool);
-
-    return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
-}
+unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+                              unsigned int len, bool pers);
+void port_slot_free(struct port_slots *slots, unsigned long slot);
 
 /*
  * A compressor's memory, one per CPU.  Nothing preempts a hypercall, and no

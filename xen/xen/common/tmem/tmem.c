@@ -350,17 +350,21 @@ static noinline struct tme_client *pool_get_shared(struct tmem_domain *td,
     return &td->client;
 }
 
+/* do_op() has refused what is too large */
+static inline uint32_t pool_id(const struct tmem_op *op)
+{
+    return tme_clamp(op->pool_id, TME_MAX_POOLS);
+}
+
 /*
  * The client that has what is behind the pool id, if anything, and the id there,
- * both good until pool_put().  The caller has checked that the id is below
- * TME_MAX_POOLS.  Who looks just before an id becomes shared meets the private pool
- * behind it.
+ * both good until pool_put().  Who looks just before an id becomes shared meets the
+ * private pool behind it.
  */
 static inline struct tme_client *pool_get(struct tmem_domain *td,
                                           uint32_t *pool)
 {
-    struct shared_pool **s =
-        &td->shared[array_index_nospec(*pool, TME_MAX_POOLS)];
+    struct shared_pool **s = &td->shared[*pool];
 
     return likely(!ACCESS_ONCE(*s)) ? &td->client
                                     : pool_get_shared(td, s, pool);
@@ -416,7 +420,7 @@ static int drop_pool(struct tmem_domain *td, uint32_t pool)
 
     if ( pool >= TME_MAX_POOLS )
         return -EINVAL;
-    pool = array_index_nospec(pool, TME_MAX_POOLS);
+    pool = tme_clamp(pool, TME_MAX_POOLS);
 
     /* Under the lock: the pool behind an id that is shared has to stay */
     percpu_read_lock(tmem_rwlock, &td->lock);
@@ -444,47 +448,44 @@ static inline bool guest_page_writable(struct page_info *page, p2m_type_t t)
            t != p2m_ioreq_server && get_page_type(page, PGT_writable_page);
 }
 
-static noinline struct page_info *p2m_page_get(struct domain *d, uint64_t gfn,
-                                               bool write)
+static noinline int p2m_page_get(struct domain *d, uint64_t gfn, bool write,
+                                 struct page_info **page)
 {
-    struct page_info *page;
     p2m_type_t t;
-    int rc = check_get_page_from_gfn(d, _gfn(gfn), !write, &t, &page);
+    int rc = check_get_page_from_gfn(d, _gfn(gfn), !write, &t, page);
 
     if ( rc )
-        return ERR_PTR(rc == -EAGAIN ? rc : -EFAULT);
-    if ( write && !guest_page_writable(page, t) )
+        return rc == -EAGAIN ? rc : -EFAULT;
+    if ( write && !guest_page_writable(*page, t) )
     {
-        put_page(page);
-        return ERR_PTR(-EFAULT);
+        put_page(*page);
+        return -EFAULT;
     }
 
-    return page;
+    return 0;
 }
 
 /*
  * Reference a page of the domain that calls, to read it or also to write.  The
  * frames of a PV domain are what they are, and cost less.
- * Return: the page; -EFAULT; -EAGAIN when the hypercall has to be issued again
+ * Return: 0; -EFAULT; -EAGAIN when the hypercall has to be issued again
  */
-static inline struct page_info *guest_page_get(struct domain *d, uint64_t gfn,
-                                               bool write)
+static inline int guest_page_get(struct domain *d, uint64_t gfn, bool write,
+                                 struct page_info **page)
 {
-    struct page_info *page;
-
     if ( unlikely(paging_mode_translate(d)) )
-        return p2m_page_get(d, gfn, write);
+        return p2m_page_get(d, gfn, write, page);
 
-    page = get_page_from_gfn(d, gfn, NULL, P2M_ALLOC);
-    if ( unlikely(!page) )
-        return ERR_PTR(-EFAULT);
-    if ( write && unlikely(!guest_page_writable(page, p2m_ram_rw)) )
+    *page = get_page_from_gfn(d, gfn, NULL, P2M_ALLOC);
+    if ( unlikely(!*page) )
+        return -EFAULT;
+    if ( write && unlikely(!guest_page_writable(*page, p2m_ram_rw)) )
     {
-        put_page(page);
-        return ERR_PTR(-EFAULT);
+        put_page(*page);
+        return -EFAULT;
     }
 
-    return page;
+    return 0;
 }
 
 /* What put_page_op() does once it has the page */
@@ -516,10 +517,10 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
 {
     struct tmem_domain *td = d->tmem;
     const uint64_t *oid = op->u.gen.oid.oid;
-    uint32_t pool = op->pool_id, index = op->u.gen.index;
+    uint32_t pool = pool_id(op), index = op->u.gen.index;
     struct tme_client *client;
-    struct page_info *page = guest_page_get(d, op->u.gen.cmfn, false);
-    int rc = PTR_ERR_OR_ZERO(page);
+    struct page_info *page;
+    int rc = guest_page_get(d, op->u.gen.cmfn, false, &page);
 
     if ( rc == -EAGAIN )
         return rc;
@@ -547,21 +548,32 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     return rc;
 }
 
-/* A look whether there is a page, or with @dst a copy of it */
-static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
-                           void *dst)
+/* A get that finds nothing says whether that is because nothing is there at all */
+static inline int get_value(struct tme_client *client, uint32_t pool, int rc)
 {
-    const uint64_t *oid = op->u.gen.oid.oid;
-    uint32_t pool = op->pool_id, index = op->u.gen.index;
-    struct tme_client *client = pool_get(td, &pool);
-    int rc;
+    return rc == -ENOENT && tme_pool_empty(client, pool) ? -EEMPTY : rc;
+}
 
-    if ( dst )
-        rc = tme_get(client, pool, oid, index, dst);
-    else
-        rc = tme_lookup(client, pool, oid, index);
-    if ( rc == -ENOENT && tme_pool_empty(client, pool) )
-        rc = -EEMPTY;
+/* Is there a page to get? */
+static inline int lookup(struct tmem_domain *td, const struct tmem_op *op,
+                         uint32_t pool)
+{
+    struct tme_client *client = pool_get(td, &pool);
+    int rc = tme_lookup(client, pool, op->u.gen.oid.oid, op->u.gen.index);
+
+    rc = get_value(client, pool, rc);
+    pool_put(td, client);
+
+    return rc;
+}
+
+static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
+                           uint32_t pool, void *dst)
+{
+    struct tme_client *client = pool_get(td, &pool);
+    int rc = tme_get(client, pool, op->u.gen.oid.oid, op->u.gen.index, dst);
+
+    rc = get_value(client, pool, rc);
     pool_put(td, client);
 
     return rc;
@@ -574,30 +586,27 @@ static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
  */
 static int get_page_op(struct domain *d, const struct tmem_op *op)
 {
-    bool *missed =
-        &d->tmem->missed[array_index_nospec(op->pool_id, TME_MAX_POOLS)];
+    uint32_t pool = pool_id(op);
+    bool *missed = &d->tmem->missed[pool];
     struct page_info *page;
     void *dst;
     int rc;
 
     if ( ACCESS_ONCE(*missed) )
     {
-        rc = get_copy(d->tmem, op, NULL);
+        rc = lookup(d->tmem, op, pool);
         if ( rc )
             return rc;
         ACCESS_ONCE(*missed) = false;
     }
 
-    page = guest_page_get(d, op->u.gen.cmfn, true);
-    if ( IS_ERR(page) )
-    {
-        rc = PTR_ERR(page);
-        /* It matters only where there is something to get */
-        return rc == -EAGAIN ? rc : get_copy(d->tmem, op, NULL) ?: rc;
-    }
+    rc = guest_page_get(d, op->u.gen.cmfn, true, &page);
+    /* It matters only where there is something to get */
+    if ( unlikely(rc) )
+        return rc == -EAGAIN ? rc : lookup(d->tmem, op, pool) ?: rc;
 
     dst = port_map(page);
-    rc = get_copy(d->tmem, op, dst);
+    rc = get_copy(d->tmem, op, pool, dst);
     port_unmap(dst);
     if ( unlikely(paging_mode_log_dirty(d)) &&
          rc != -ENOENT && rc != -EEMPTY && rc != -EINVAL )
@@ -612,7 +621,7 @@ static int get_page_op(struct domain *d, const struct tmem_op *op)
 static int flush_op(struct tmem_domain *td, const struct tmem_op *op)
 {
     const uint64_t *oid = op->u.gen.oid.oid;
-    uint32_t pool = op->pool_id;
+    uint32_t pool = pool_id(op);
     struct tme_client *client = pool_get(td, &pool);
     int rc;
 
@@ -806,6 +815,10 @@ int tmem_teardown(struct domain *d)
     spin_lock(&control_lock);
     d->tmem = NULL;
     spin_unlock(&control_lock);
+    /*
+     * Nobody is in tmem_persistent_pages(): its callers look under page_alloc_lock
+     * whether the domain is dying, and domain_kill() has held that lock since.
+     */
     xfree(td);
     port_drain(true);
 
@@ -845,6 +858,17 @@ bool tmem_reclaim(unsigned int order)
     port_drain(false);
 
     return bytes > 0;
+}
+
+/*
+ * A page that is in use and has no owner has been marked to go offline.  It does so
+ * when it comes to the heap, and if it is tmem's it has to come there once it is
+ * free.
+ */
+void tmem_page_goes_offline(void)
+{
+    if ( tmem_on )
+        port_look_at_pages();
 }
 
 /*

@@ -25,6 +25,7 @@ int tmem_control(struct xen_sysctl_tmem_op *op);
 unsigned int tmem_persistent_pages(const struct domain *d);
 unsigned long tmem_freeable_pages(void);
 bool tmem_reclaim(unsigned int order);
+void tmem_page_goes_offline(void);
 
 /* page_alloc.c: is less free than should be left to others, and @pages more? */
 bool tmem_heap_is_short(unsigned long pages);
@@ -65,6 +66,10 @@ static inline bool tmem_heap_is_short(unsigned long pages)
 }
 
 static inline void tmem_claim_fails(void)
+{
+}
+
+static inline void tmem_page_goes_offline(void)
 {
 }
 
