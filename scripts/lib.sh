@@ -44,6 +44,8 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # JOBS is for the scripts
 BUILD=$TOP/build JOBS=$(nproc)
 export LC_ALL=C
+# What one clone of this repository has compiled serves every other, too
+export CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
 mkdir -p "$BUILD/log"
 cd "$TOP"
 
