@@ -7,10 +7,14 @@ help:
 #: make run           two domains on Xen without and with tmem: what it saves
 #:                    (BACKEND=ram: a guest without Xen)
 #: make test          the tests below; ends in a line "N passed, N failed"
+#: make test-all      with those that make test has no time for: several domains,
+#:                    an hour of torture
 run:
 	@scripts/run $(BACKEND)
 test:
 	@scripts/test
+test-all:
+	@scripts/test --all
 
 #: make check         static checks: patches, style, sparse, documentation
 #: make test-engine   the engine in user space, with sanitizers
@@ -73,6 +77,6 @@ check-series:
 clean:
 	@scripts/clean
 
-.PHONY: help run test check test-engine coverage fuzz mutants kunit test-guest \
+.PHONY: help run test test-all check test-engine coverage fuzz mutants kunit test-guest \
 	test-rig test-xen torture bench-engine bench-xen tree refresh patches check-series \
 	clean

@@ -52,17 +52,17 @@ cd "$TOP"
 CLEANUP=()
 child= ticker=
 
-# Others than the first process may take a moment to let go of files
+# Each process ends what it has started, and that takes some seconds, but no more
 stop()
 {
 	[ -n "$child" ] || return 0
 	kill -TERM -- "-$child" 2>/dev/null || :
-	wait "$child" 2>/dev/null || :
-	for _ in {1..100}; do
+	for _ in {1..300}; do
 		kill -0 -- "-$child" 2>/dev/null || break
 		sleep 0.1
 	done
 	kill -KILL -- "-$child" 2>/dev/null || :
+	wait "$child" 2>/dev/null || :
 	child=
 }
 
