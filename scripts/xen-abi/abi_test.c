@@ -79,6 +79,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define __XEN_TOOLS__ 1
 #include <xen/xen.h>
@@ -3750,6 +3751,39 @@ static void bench_compression(const char *path)
 	printf("put-lz4 %.0f\nget-lz4 %.0f\n", put_sum / nr, get_sum / nr);
 	set_client(XEN_SYSCTL_TMEM_SET_COMPRESS, false);
 	destroy(pool);
+	close(fd);
+}
+
+/* The hypervisor's own object, when scripts/bench-xen has us linked with it */
+int LZ4_compress_fast_extState_fastReset(void *state, const char *src, char *dst,
+					 int size, int max, int acceleration)
+	__attribute__((weak));
+
+/* What of bench_compression() is LZ4 */
+static void bench_lz4(const char *path)
+{
+	static char state[8192], out[PAGE];
+	double best, sum = 0;
+	int i, fd;
+	long nr = 0;
+
+	if (!LZ4_compress_fast_extState_fastReset)
+		return;
+	fd = SYS(open(path, O_RDONLY));
+	for (; read(fd, page[1], PAGE) == (long)PAGE; nr++) {
+		best = 0;
+		for (i = 0; i < ROUNDS; i++) {
+			uint64_t start = __rdtsc();
+
+			CHECK(LZ4_compress_fast_extState_fastReset(
+				state, (char *)page[1], out, PAGE, PAGE / 4 * 3,
+				1) > 0);
+			lower(&best, __rdtsc() - start);
+		}
+		sum += best;
+	}
+	printf("lz4 %.0f\n", sum / nr);
+	close(fd);
 }
 
 static int bench(const char *path)
@@ -3766,6 +3800,7 @@ static int bench(const char *path)
 	bench_pair(PERSISTENT, FEW, GET, "persistent-put", "persistent-get");
 	bench_pair(PERSISTENT, FEW, FLUSH_PAGE, NULL, "persistent-flush");
 	bench_compression(path);
+	bench_lz4(path);
 	return 0;
 }
 
