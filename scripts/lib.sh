@@ -14,7 +14,10 @@
 #			$from, where our files for it are here, and $not_ours,
 #			which of those are not, as git ls-files wants it
 #   source_package NAME DIR	the source of a Debian package, with its patches
-#   binary_package NAME DIR	what is in a Debian package, unpacked
+#   binary_package NAME DIR	what is in a Debian package, unpacked. Both are of
+#			$RELEASE, whatever release this host is
+#   apt_sources		$BUILD/apt/list becomes the sources.list of $RELEASE
+#   pinned CMD...	apt-cache or apt-get on those, after apt_sources
 #   need PACKAGE...	install the Debian packages that are missing (as root or
 #			by sudo; without either: list them, exit 1)
 #   space MIB		exit 1 with a clear message unless build/ has that room
@@ -214,55 +217,104 @@ overlay_of()
 	esac
 }
 
-# The lists of source packages, of wherever this host gets its packages from
-apt_sources()
-{
-	local dir=$BUILD/apt
+# The release that the images, Xen, LZ4 and, where this host has no source of it
+# installed, Linux come from, whatever release this host is
+RELEASE=bookworm
 
-	mkdir -p "$dir/parts" "$dir/lists/partial"
+# pinned CMD... - apt-get or apt-cache, on the packages of $RELEASE
+pinned()
+{
+	APT_CONFIG=$BUILD/apt/conf "$@"
+}
+
+# "MIRROR SUITE" for each part of $RELEASE, from where this host gets the same
+# part of its own release. Linux 6.12 is in $RELEASE-security, but in
+# $RELEASE-backports, too, for a host without a mirror of the former
+suites()
+{
+	apt-get indextargets --format '$(REPO_URI) $(CODENAME)' \
+		'Identifier: Packages' 'Origin: Debian' 'Component: main' |
+	sort -u | awk -v release="$RELEASE" '
+		{ sub(/^[^-]*/, release, $2) }
+		$2 == release || $2 == release "-updates"
+		$2 == release { backports[$1 " " release "-backports"] }
+		$2 == release "-security" { print; security = 1 }
+		END { if (!security) for (line in backports) print line }' |
+	sort -u
+}
+
+# The lists of these packages, apart from the host's own, once; and $BUILD/apt/list
+# says where they come from, as sources.list does. A subshell: for the lock
+apt_sources()
+(
+	local dir=$BUILD/apt key=/usr/share/keyrings/debian-archive-keyring.gpg mirrors suite
+
+	lock apt
+	[ ! -f "$dir/list" ] || exit 0
+	need debian-archive-keyring
+	# apt knows the suites only when it has this host's lists
+	mirrors=$(suites)
+	[ "$mirrors" ] || { apt update; mirrors=$(suites); }
+	[ "$mirrors" ] || die "no mirror of Debian in this host's package sources"
+	rm -rf "$dir"
+	mkdir -p "$dir"/{parts,lists/partial,cache/archives/partial}
 	cat >"$dir/conf" <<-END
 		Dir::Etc::SourceList "/dev/null";
 		Dir::Etc::SourceParts "$dir/parts";
 		Dir::State::Lists "$dir/lists";
+		Dir::State::Status "/dev/null";
+		Dir::Cache "$dir/cache";
 		APT::Sandbox::User "root";
 	END
-	{
-		cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list |
-			sed -n 's/^deb /deb-src /p' >"$dir/parts/deb.list"
-		cat /etc/apt/sources.list.d/*.sources |
-			sed 's/^Types:.*/Types: deb-src/' >"$dir/parts/deb.sources"
-	} 2>/dev/null || :
-	APT_CONFIG=$dir/conf apt-get -q update
+	while read -r suite; do
+		printf '%s [signed-by=%s] %s main\n' deb "$key" "$suite" \
+			deb-src "$key" "$suite"
+	done <<<"$mirrors" >"$dir/parts/release.list"
+	pinned apt-get -q update
+	grep '^deb ' "$dir/parts/release.list" >"$dir/list.tmp"
+	mv "$dir/list.tmp" "$dir/list"
+)
+
+# newest NAME show|showsrc CMD... - CMD... NAME=VERSION, for the newest VERSION that
+# works: what the lists name may be gone by now, or not there yet
+newest()
+{
+	local name=$1 show=$2 version
+
+	shift 2
+	apt_sources
+	for _ in {1..2}; do
+		for version in $(pinned apt-cache "$show" "$name" |
+				sed -n 's/^Version: //p' | sort -rVu); do
+			! pinned "$@" "$name=$version" || return 0
+		done
+		pinned apt-get -q update
+	done
+	die "$name cannot be downloaded from any of these:"$'\n'"$(cat "$BUILD/apt/list")"
 }
 
-# source_package NAME DIR - unpacked and patched, as the distribution has it. The
-# newest version that is listed may be gone, or not yet there
+# source_package NAME DIR - unpacked and patched, as the distribution has it
 source_package()
 {
-	local version dir=$BUILD/apt/download
+	local dir=$BUILD/apt/download/$1
 
-	[ -d "$BUILD/apt/parts" ] || apt_sources
+	rm -rf "$dir"
 	mkdir -p "$dir"
-	for version in $(APT_CONFIG=$BUILD/apt/conf apt-cache showsrc "$1" |
-			sed -n 's/^Version: //p' | sort -rVu); do
-		(cd "$dir" && APT_CONFIG=$BUILD/apt/conf apt-get -q source \
-			--download-only "$1=$version") || continue
-		dpkg-source -x "$dir/${1}_${version#*:}.dsc" "$2"
-		return
-	done
-	die "no source of $1 can be downloaded"
+	(cd "$dir" && newest "$1" showsrc apt-get -q source --download-only)
+	dpkg-source -x "$dir"/*.dsc "$2"
+	rm -r "$dir"
 }
 
-# Not installed. The newest version that is listed may be gone by now
+# binary_package NAME DIR - what is in it, not installed
 binary_package()
 {
-	local deb=$2.deb
+	local dir=$BUILD/apt/download/$1
 
-	mkdir -p "$2" "$deb"
-	(cd "$deb" && { apt-get -q download "$1" ||
-			{ apt update && apt-get -q download "$1"; }; })
-	dpkg-deb -x "$deb"/*.deb "$2"
-	rm -r "$deb"
+	rm -rf "$dir"
+	mkdir -p "$dir" "$2"
+	(cd "$dir" && newest "$1" show apt-get -q download)
+	dpkg-deb -x "$dir"/*.deb "$2"
+	rm -r "$dir"
 }
 
 need()
