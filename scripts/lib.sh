@@ -49,6 +49,8 @@ BUILD=$TOP/build JOBS=$(nproc)
 export LC_ALL=C
 # What one clone of this repository has compiled serves every other, too
 export CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
+# Without a run of the preprocessor for each file that is not in the cache
+export CCACHE_DEPEND=1
 mkdir -p "$BUILD/log"
 cd "$TOP"
 
