@@ -258,7 +258,7 @@ apt_sources()
 	mirrors=$(suites)
 	[ "$mirrors" ] || { apt update; mirrors=$(suites); }
 	[ "$mirrors" ] || die "no mirror of Debian in this host's package sources"
-	rm -rf "$dir"
+	rm -rf "$dir"/{parts,lists,cache}	# not download, where a caller is
 	mkdir -p "$dir"/{parts,lists/partial,cache/archives/partial}
 	cat >"$dir/conf" <<-END
 		Dir::Etc::SourceList "/dev/null";
