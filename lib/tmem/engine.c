@@ -39,8 +39,9 @@
  *
  * Eviction.  Each client has a list of its ephemeral pages in the order they
  * were put, with its own lock inside the shards' locks.  Eviction goes the
- * other way, from the list to the shard, hence only tries the shard's lock, and
- * waits for one that is busy without the list's.
+ * other way, from the list to the shard, hence only tries the shard's lock.  If
+ * that is busy, eviction takes it without the list's lock, and then looks
+ * whether the oldest page is still in this shard.
  *
  * Accounting.  All memory that a client causes to be allocated is counted
  * against it, in bytes: frames, the frames of its compressed slots (with the
@@ -754,40 +755,55 @@ static void tme_unpick(struct tme_client *victim, long bytes)
 	atomic_long_add_return(-1, &victim->evictors);
 }
 
+/* Where the client's oldest page is, under lru_lock; NULL when it has none */
+static struct tme_shard *tme_oldest_shard(struct tme_client *client)
+{
+	struct tme_page *page;
+
+	if (list_empty(&client->lru))
+		return NULL;
+	page = list_entry(client->lru.next, struct tme_page, lru);
+	return page->object->shard;
+}
+
 /*
  * Evict the client's oldest ephemeral page, and add the memory that this gave
  * back to @bytes, if not NULL.  Not below its minimum, but for a put of its @own.
  *
- * From the list the shard's lock can only be tried.  If it is busy, wait for who
- * has it and look again: a page whose client keeps its shard busy must not be safe
- * for that.  False also when others were faster each time.
+ * From the list the shard's lock can only be tried.  If it is busy, wait for it
+ * without the list's, and then look whether the oldest page is still there: so
+ * a client that keeps its shards busy does not keep its pages.  The shard is
+ * memory of the client's, which stays (tme_pick()).  False also when the oldest
+ * page was in another shard each time.
  */
 static bool tme_evict_one(struct tme_client *client, bool own, long *bytes)
 {
-	struct tme_shard *shard;
+	struct tme_shard *shard, *next;
 	struct tme_page *page;
 	long freed;
 	int tries;
 
 	if (!own && !tme_excess(client))
 		return false;
-	for (tries = 0; tries < TME_BATCH; tries++) {
-		spin_lock(&client->lru_lock);
-		if (list_empty(&client->lru)) {
-			spin_unlock(&client->lru_lock);
-			return false;
-		}
-		page = list_entry(client->lru.next, struct tme_page, lru);
-		shard = page->object->shard;
-		if (spin_trylock(&shard->lock))
-			goto found;
+	spin_lock(&client->lru_lock);
+	shard = tme_oldest_shard(client);
+	if (shard && spin_trylock(&shard->lock))
+		goto found;
+	for (tries = 0; shard && tries < TME_BATCH; tries++) {
 		spin_unlock(&client->lru_lock);
 		spin_lock(&shard->lock);
+		spin_lock(&client->lru_lock);
+		next = tme_oldest_shard(client);
+		if (next == shard)
+			goto found;
 		spin_unlock(&shard->lock);
+		shard = next;
 	}
+	spin_unlock(&client->lru_lock);
 	return false;
 
 found:
+	page = list_entry(client->lru.next, struct tme_page, lru);
 	list_del(&page->lru);
 	WRITE_ONCE(client->eph_pages, client->eph_pages - 1);
 	spin_unlock(&client->lru_lock);
@@ -867,16 +883,18 @@ static inline int tme_make_room(struct tme_client *client, bool pers)
  * @bytes: how much memory that gave back is added here; may be NULL
  *
  * Takes them from the client most above its share at that time, the oldest
- * first.  If this gives no memory, the next ones are another client's.
+ * first.  If this gives no memory, or no page, the next ones are another
+ * client's.
  *
  * Return: how many it dropped; fewer than @nr when there are no more, when
- * others drop them too, or when the port said to stop.
+ * others dropped them first TME_BATCH times, or when the port said to stop.
  */
 unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 {
 	unsigned long done = 0, last;
+	int vain = 0;
 
-	while (done < nr) {
+	while (done < nr && vain < TME_BATCH) {
 		struct tme_client *victim;
 		long freed = 0;
 
@@ -892,7 +910,10 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 		if (bytes)
 			*bytes += freed;
 		tme_unpick(victim, freed);
-		if (done == last || port_should_stop())
+		/* Others were faster: then the next client */
+		if (done == last)
+			vain++;
+		else if (port_should_stop())
 			break;
 	}
 	return done;

@@ -1045,6 +1045,37 @@ static void busy_shard_is_waited_for(void)
 	teardown();
 }
 
+static void *t_keeps_busy(void *arg)
+{
+	static const u64 oid[3] = { 1, 0, ~1ull };
+
+	while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE))
+		CHECK(tme_lookup(&A, 0, oid, 1 << 20) == -ENOENT);
+	return NULL;
+}
+
+/* A client whose shard is never free for long loses its pages as any other */
+static void busy_client_is_evicted(void)
+{
+	pthread_t thread[4];
+	int busy = 1, i, got = 0;
+
+	setup();
+	for (i = 0; i < 2000; i++)
+		CHECK(!put(&A, 0, 1, i, i, SAME));
+	CHECK(!put(&B, 0, 1, 1, 1, SAME));
+	for (i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, t_keeps_busy, &busy);
+	for (i = 0; i < 1000; i++)
+		got += tme_evict(&host, 1, NULL);
+	__atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+	for (i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	CHECK(got == 1000);
+	CHECK(stats(&A).evicted == 1000);
+	teardown();
+}
+
 static void compress_toggled(void)
 {
 	struct tme_stats st;
@@ -1649,6 +1680,7 @@ static const struct {
 	T(short_host_evicts),
 	T(evict_order),
 	T(busy_shard_is_waited_for),
+	T(busy_client_is_evicted),
 	T(compress_toggled),
 	T(slots_shrink_by_themselves),
 	T(corruption_is_no_hit),
