@@ -43,29 +43,41 @@
  * that is busy, eviction takes it without the list's lock, and then looks
  * whether the oldest page is still in this shard.
  *
+ * The client to evict from is the one most above its share.  Nothing that is
+ * done often looks at all clients: the last victim competes with a few others
+ * in turn (tme_choose()), and many puts take the same one.  Many CPUs may be
+ * putting at the limit: one that finds another choosing takes the victim of
+ * before, without the lock (tme_pick_last()).
+ *
  * Accounting.  All memory that a client causes to be allocated is counted
  * against it, in bytes: frames, the frames of its compressed slots (with the
  * gaps in them, which a hostile client would aim for), shards, and for
  * descriptors, objects and nodes what the port says: their size, or, where a
  * client has slabs to itself, whole frames, again with the gaps.  The host's
- * total is the sum of the clients' bytes, each rounded up to TME_CHUNK, so that a
- * client touches the shared counter once in many calls.  A put that finds its
+ * total is the sum of the clients' bytes, each rounded up to TME_CHUNK, so that
+ * a client touches the shared counter once in many calls.  A put that finds its
  * client over its cap evicts from this client; one that finds the host over its
  * limit evicts from the client most above its share.  A frame is counted first
- * and taken after, so the limits hold at all times, but for the growth of the
- * slot allocator, or of a slab, by one step.
+ * and taken after.  So the limits hold at all times, but for what puts of other
+ * CPUs take at the same moment for objects and nodes (each has looked for
+ * TME_HEADROOM), and for the growth of the slot allocator, or of a slab, by one
+ * step.
+ *
+ * With the chunks, a client's part in what is freeable is counted, and the sum
+ * of these of the host.
  *
  * Bounds.  Walks take at most TME_BATCH pages under a lock, end after TME_WORK
  * pages or when the port says so, and are then called again by the caller.
  *
  * Locks, outermost first; all are spinlocks, nothing sleeps under any of them:
  *
- *   client->lock	the states of its pools
+ *   client->lock	the states of its pools, its minimum
  *   shard->lock	hash, objects, indexes and numbers of the shard
  *   client->lru_lock	the list of ephemeral pages
  *
- * and host->lock, the list of clients, by itself: nothing is locked inside of it,
- * and the host may ask tme_freeable() under locks that the port takes as well.
+ * and host->lock, the list of clients and the choice of a victim, by itself:
+ * nothing is locked inside of it.  The host may ask tme_freeable() under any
+ * lock.
  *
  * put, get and flush take the last two, and try host->lock (tme_pick()).
  * No call holds the lock of two shards.
@@ -76,6 +88,7 @@
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
+#define TME_LOOKS		4		/* at clients, to choose one */
 #define TME_CHUNK_SHIFT		(PAGE_SHIFT + 3)
 #define TME_CHUNK		(8 * PAGE_SIZE)	/* step of the host's total */
 /* Evictions for one put: a chunk of pages that repeat a word is 670 */
@@ -116,6 +129,8 @@ struct tme_shard {
 	struct tme_stats stats;
 } ____cacheline_aligned;
 
+#define TME_SHARDS_BYTES	((long)(TME_SHARDS * sizeof(struct tme_shard)))
+
 /*
  * Accounting
  */
@@ -124,6 +139,60 @@ struct tme_shard {
 static long tme_chunks(long bytes)
 {
 	return (bytes + (long)TME_CHUNK - 1) >> TME_CHUNK_SHIFT;
+}
+
+/*
+ * What eviction could take from the client, in frames: without @keep.  Only
+ * whole chunks count, and not the last one: so it changes where the number of
+ * chunks does.
+ */
+static long tme_client_freeable(struct tme_client *client)
+{
+	long chunks = tme_chunks(atomic_long_read(&client->used[0])) - 1;
+	long frames = chunks * (long)(TME_CHUNK / PAGE_SIZE) -
+		      READ_ONCE(client->keep);
+
+	return frames > 0 ? frames : 0;
+}
+
+/*
+ * Bring the host's sum up to date.  Again if the client's part has changed
+ * again: what is added last must not be an older number.
+ */
+static void tme_count_freeable(struct tme_client *client)
+{
+	long now;
+
+	while ((now = tme_client_freeable(client)) !=
+	       READ_ONCE(client->freeable))
+		atomic_long_add(now - xchg(&client->freeable, now),
+				&client->host->freeable);
+}
+
+/* What is not to be evicted has changed.  Under client->lock */
+static void tme_set_keep(struct tme_client *client)
+{
+	unsigned long keep = DIV_ROUND_UP(client->shards_bytes, PAGE_SIZE);
+
+	if (keep < client->min)
+		keep = client->min;
+	WRITE_ONCE(client->keep, keep < LONG_MAX / 2 ? keep : LONG_MAX / 2);
+	tme_count_freeable(client);
+}
+
+/* The client takes @chunks more, or less: once in many calls of tme_charge() */
+static noinline void tme_charge_chunks(struct tme_client *client, bool pers,
+				       long chunks)
+{
+	struct tme_host *host = client->host;
+
+	atomic_long_add(chunks, &host->chunks[pers]);
+	if (pers)
+		return;
+	tme_count_freeable(client);
+	/* There is something to find now */
+	if (chunks > 0 && READ_ONCE(host->barren))
+		WRITE_ONCE(host->barren, false);
 }
 
 /*
@@ -139,7 +208,7 @@ static void tme_charge(struct tme_client *client, bool pers, long bytes)
 	now = atomic_long_add_return(bytes, &client->used[pers]);
 	chunks = tme_chunks(now) - tme_chunks(now - bytes);
 	if (chunks)
-		atomic_long_add(chunks, &client->host->chunks[pers]);
+		tme_charge_chunks(client, pers, chunks);
 }
 
 /*
@@ -201,7 +270,7 @@ static void tme_meta_free(struct tme_shard *shard, enum port_cache cache,
 		   -port_cache_free(client->slots[pers], cache, p));
 }
 
-/* Objects and nodes: counted, under the shard's lock */
+/* Objects and nodes: counted, within TME_HEADROOM; under the shard's lock */
 static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 			    long size)
 {
@@ -214,10 +283,6 @@ static void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache,
 		return NULL;
 	shard->stats.meta_bytes += size;
 	tme_charge(client, pers, bytes);
-	if (bytes && tme_over(client, pers, 0)) {
-		tme_meta_free(shard, cache, size, p);
-		return NULL;
-	}
 	return p;
 }
 
@@ -674,14 +739,19 @@ static bool tme_dry(struct tme_client *client)
 	return round % 2 && READ_ONCE(client->dry) == round;
 }
 
+enum { TME_NOTHING, TME_DRY, TME_EXCESS };	/* tme_excess(), at least */
+
 /*
- * How much ephemeral memory the client has for its weight; 0 when nothing can be
- * taken from it.  Who has most is evicted from, so under contention the clients
- * come to hold memory as their weights are.  It is the memory that counts, not
- * the pages: one that repeats a word takes nearly none.  Who gave none at all when
- * he was evicted from, as his pages lie scattered in his slabs, is dry: he comes
- * last until another gives some.  All who are dry have to be known, or two of them
- * would take turns; and not for longer, or to be dry would be to be safe.
+ * How much ephemeral memory the client has for its weight; TME_NOTHING when
+ * none can be taken from it.  The client that has most is evicted from, so
+ * under contention the clients come to hold memory as their weights are.  It is
+ * the memory that counts, not the pages: one that repeats a word takes nearly
+ * none.
+ *
+ * A client whose evicted pages gave no memory, because they lie scattered in
+ * its slabs, is dry: it comes last, until another client gives some.  All
+ * clients that are dry have to be known, or two of them would take turns; and
+ * not for longer, or to be dry would be to be safe.
  */
 static u64 tme_excess(struct tme_client *client)
 {
@@ -689,51 +759,133 @@ static u64 tme_excess(struct tme_client *client)
 
 	if (!READ_ONCE(client->eph_pages) ||
 	    used / PAGE_SIZE <= READ_ONCE(client->min))
-		return 0;
+		return TME_NOTHING;
 	if (tme_dry(client))
-		return 1;
-	return used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
+		return TME_DRY;
+	return TME_EXCESS +
+	       used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
+}
+
+struct tme_choice {
+	struct tme_client *client;	/* NULL: there is none to evict from */
+	u64 excess;			/* of @client */
+};
+
+static void tme_consider(struct tme_choice *best, struct tme_client *client)
+{
+	u64 excess;
+
+	if (!client || client == best->client)
+		return;
+	excess = tme_excess(client);
+	if (excess > best->excess) {
+		best->client = client;
+		best->excess = excess;
+	}
+}
+
+/* The next one in turn of the host's clients, of which there is one at least */
+static struct tme_client *tme_next(struct tme_host *host)
+{
+	host->hand = host->hand->next;
+	if (host->hand == &host->clients)
+		host->hand = host->hand->next;
+	return list_entry(host->hand, struct tme_client, node);
 }
 
 /*
- * Choose the client to evict from, and keep it from going away until
- * tme_unpick().  Under host->lock.  Return: NULL when nobody has a page.
+ * Choose the client to evict from, under host->lock.
+ *
+ * To look at all clients takes too long where there are many.  So the last
+ * victim competes with the next TME_LOOKS clients only, and with @own, which
+ * wants the memory and may be NULL.  The client that has most is found before
+ * the hand has gone round, and stays the victim until another one has more.  As
+ * a client grows by its own puts, and is looked at in these, that takes no time
+ * mostly.
+ *
+ * Where none of them has a page that gives memory, the hand goes on; but once
+ * it has been round in vain, not for a put before some client has got more.
+ *
+ * Return: NULL when nobody has a page.
  */
-static struct tme_client *tme_pick_locked(struct tme_host *host)
+static struct tme_client *tme_choose(struct tme_host *host,
+				     struct tme_client *own)
 {
-	struct tme_client *client, *victim = NULL;
-	u64 most = 0;
+	struct tme_choice best = { .excess = TME_NOTHING };
+	unsigned int looks;
 
-	list_for_each_entry(client, &host->clients, node) {
-		u64 excess = tme_excess(client);
-
-		if (excess > most) {
-			most = excess;
-			victim = client;
-		}
+	tme_consider(&best, host->victim);
+	tme_consider(&best, own);
+	for (looks = 0; looks < host->nr_clients; looks++) {
+		if (looks >= TME_LOOKS &&
+		    (best.excess > TME_DRY || (own && READ_ONCE(host->barren))))
+			break;
+		tme_consider(&best, tme_next(host));
 	}
-	if (!victim)
-		return NULL;
-	/* All are dry: who has most comes first again */
-	if (tme_dry(victim))
+	/* All are dry: the one that has most comes first again */
+	if (best.excess == TME_DRY && looks == host->nr_clients)
 		WRITE_ONCE(host->dry, READ_ONCE(host->dry) + 1);
-	atomic_long_inc(&victim->evictors);
+	WRITE_ONCE(host->barren, !best.client);
+	/* Made by another CPU perhaps: pairs with tme_pick_last() */
+	smp_store_release(&host->victim, best.client);
+	return best.client;
+}
+
+/*
+ * The client that was chosen last, or @own, whichever has more; NULL: neither
+ * has a page.  Without the lock: while @pickers is not 0 no client goes away,
+ * so that must not be for long.
+ */
+static struct tme_client *tme_pick_last(struct tme_host *host,
+					struct tme_client *own)
+{
+	struct tme_choice best = { .excess = TME_NOTHING };
+
+	/* Ordered: pairs with the one in tme_client_destroy() */
+	atomic_long_add_return(1, &host->pickers);
+	/* Pairs with the release in tme_choose() */
+	tme_consider(&best, smp_load_acquire(&host->victim));
+	tme_consider(&best, own);
+	if (best.client)
+		atomic_long_inc(&best.client->evictors);
+	/* Ordered, as above: the client has its evictor before this */
+	atomic_long_add_return(-1, &host->pickers);
+	return best.client;
+}
+
+/* Under host->lock.  The more clients there are, the more puts take the same */
+static struct tme_client *tme_pick_locked(struct tme_host *host,
+					  struct tme_client *own)
+{
+	struct tme_client *victim = host->victim;
+
+	if (host->quota && victim && tme_excess(victim) > TME_DRY) {
+		host->quota--;
+	} else {
+		victim = tme_choose(host, own);
+		host->quota = host->nr_clients / TME_LOOKS;
+		if (host->quota > TME_BATCH)
+			host->quota = TME_BATCH;
+	}
+	if (victim)
+		atomic_long_inc(&victim->evictors);
 	return victim;
 }
 
-/* As above, for @client's put; where somebody else is choosing, itself */
+/*
+ * Choose a client to evict from for @client's put, and keep it from going away
+ * until tme_unpick().  Return: NULL when nobody has a page, or when that is not
+ * known yet, because another one is choosing.
+ */
 static struct tme_client *tme_pick(struct tme_client *client)
 {
 	struct tme_host *host = client->host;
 	struct tme_client *victim;
 
-	if (spin_trylock(&host->lock)) {
-		victim = tme_pick_locked(host);
-		spin_unlock(&host->lock);
-	} else {
-		atomic_long_inc(&client->evictors);
-		victim = client;
-	}
+	if (!spin_trylock(&host->lock))
+		return tme_pick_last(host, client);
+	victim = tme_pick_locked(host, client);
+	spin_unlock(&host->lock);
 	return victim;
 }
 
@@ -783,7 +935,7 @@ static bool tme_evict_one(struct tme_client *client, bool own, long *bytes)
 	long freed;
 	int tries;
 
-	if (!own && !tme_excess(client))
+	if (!own && tme_excess(client) == TME_NOTHING)
 		return false;
 	spin_lock(&client->lru_lock);
 	shard = tme_oldest_shard(client);
@@ -840,7 +992,7 @@ static int tme_evict_for(struct tme_client *client, bool pers, int err)
 				break;
 			continue;
 		}
-		/* Who is most above his share changes by and by */
+		/* Which client is most above its share changes with time */
 		if (victim && !(work % TME_BATCH)) {
 			tme_unpick(victim, bytes);
 			victim = NULL;
@@ -848,9 +1000,11 @@ static int tme_evict_for(struct tme_client *client, bool pers, int err)
 		}
 		if (!victim)
 			victim = tme_pick(client);
-		if (!victim)
+		if (!victim && READ_ONCE(client->host->barren))
 			break;
-		if (!tme_evict_one(victim, false, &bytes))
+		if (!victim)
+			cpu_relax();
+		if (!victim || !tme_evict_one(victim, false, &bytes))
 			work |= TME_BATCH - 1;	/* look for another */
 	}
 	if (victim)
@@ -882,9 +1036,9 @@ static inline int tme_make_room(struct tme_client *client, bool pers)
  * @nr: how many pages at most
  * @bytes: how much memory that gave back is added here; may be NULL
  *
- * Takes them from the client most above its share at that time, the oldest
- * first.  If this gives no memory, or no page, the next ones are another
- * client's.
+ * Takes them from the client most above its share at that time, as far as that
+ * is known (tme_choose()), the oldest first.  If this gives no memory, or no
+ * page, the next ones are another client's.
  *
  * Return: how many it dropped; fewer than @nr when there are no more, when
  * others dropped them first TME_BATCH times, or when the port said to stop.
@@ -899,7 +1053,9 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 		long freed = 0;
 
 		spin_lock(&host->lock);
-		victim = tme_pick_locked(host);
+		victim = tme_choose(host, NULL);
+		if (victim)
+			atomic_long_inc(&victim->evictors);
 		spin_unlock(&host->lock);
 		if (!victim)
 			break;
@@ -939,46 +1095,20 @@ unsigned long tme_evictable(struct tme_host *host)
 }
 EXPORT_SYMBOL_GPL(tme_evictable);
 
-/* Frames of shards, which stay until the client goes */
-static unsigned long tme_shards_frames(struct tme_client *client)
-{
-	unsigned long nr = 0;
-	int id;
-
-	for (id = 0; id < TME_MAX_POOLS; id++)
-		nr += !!READ_ONCE(client->pool[id].shards);
-	return DIV_ROUND_UP(nr * TME_SHARDS * sizeof(struct tme_shard),
-			    PAGE_SIZE);
-}
-
 /**
  * tme_freeable() - how much memory tme_evict() could give back
  * @host: the machine
  *
- * Context: any; takes only host->lock, which has no lock of the port's inside.
+ * Context: any; takes no lock, and as long for many clients as for one.
  * Return: frames, with those of the metadata, but neither the clients' minima nor
- * their shards.
+ * their shards; up to TME_CHUNK too little for each client.
  */
 unsigned long tme_freeable(struct tme_host *host)
 {
-	struct tme_client *client;
-	unsigned long nr = 0;
+	/* It may be below 0 for a moment */
+	long frames = atomic_long_read(&host->freeable);
 
-	spin_lock(&host->lock);
-	list_for_each_entry(client, &host->clients, node) {
-		/* It may be below 0 for a moment */
-		long used = atomic_long_read(&client->used[0]);
-		unsigned long shards = tme_shards_frames(client);
-		unsigned long min = READ_ONCE(client->min);
-
-		if (min < shards)
-			min = shards;
-		if (READ_ONCE(client->eph_pages) && used > 0 &&
-		    used / PAGE_SIZE > min)
-			nr += used / PAGE_SIZE - min;
-	}
-	spin_unlock(&host->lock);
-	return nr;
+	return frames > 0 ? frames : 0;
 }
 EXPORT_SYMBOL_GPL(tme_freeable);
 
@@ -1021,19 +1151,29 @@ static inline struct tme_shard *tme_shard(struct tme_client *client,
 	return &pool->shards[*hash % TME_SHARDS];
 }
 
+/* Count the shards of @n pools more, which stay until the client goes */
+static void tme_charge_shards(struct tme_client *client, int n)
+{
+	spin_lock(&client->lock);
+	client->shards_bytes += n * TME_SHARDS_BYTES;
+	tme_set_keep(client);
+	spin_unlock(&client->lock);
+	tme_charge(client, false, n * TME_SHARDS_BYTES);
+}
+
 static int tme_shards_new(struct tme_pool *pool)
 {
-	long size = TME_SHARDS * sizeof(struct tme_shard);
+	struct tme_client *client = pool->client;
 	struct tme_shard *shards = NULL;
 	unsigned int i;
 	int err;
 
-	tme_charge(pool->client, false, size);
-	err = tme_make_room(pool->client, false);
+	tme_charge_shards(client, 1);
+	err = tme_make_room(client, false);
 	if (!err)
-		shards = port_zalloc(size);
+		shards = port_zalloc(TME_SHARDS_BYTES);
 	if (!shards) {
-		tme_charge(pool->client, false, -size);
+		tme_charge_shards(client, -1);
 		return err ?: -ENOMEM;
 	}
 	for (i = 0; i < TME_SHARDS; i++) {
@@ -1041,7 +1181,7 @@ static int tme_shards_new(struct tme_pool *pool)
 		shards[i].buckets = 1;
 		shards[i].pool = pool;
 	}
-	shards[0].stats.meta_bytes = size;
+	shards[0].stats.meta_bytes = TME_SHARDS_BYTES;
 	/* For tme_client_stats(), which looks at pools in any state */
 	smp_store_release(&pool->shards, shards);
 	return 0;
@@ -1482,6 +1622,7 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 
 	spin_lock(&host->lock);
 	list_add_tail(&client->node, &host->clients);
+	host->nr_clients++;
 	spin_unlock(&host->lock);
 	return 0;
 }
@@ -1503,8 +1644,17 @@ int tme_client_destroy(struct tme_client *client)
 
 	/* From here on nobody else can choose to evict from it */
 	spin_lock(&host->lock);
-	list_del_init(&client->node);
+	if (!list_empty(&client->node)) {
+		if (host->hand == &client->node)
+			host->hand = client->node.prev;
+		if (host->victim == client)
+			WRITE_ONCE(host->victim, NULL);
+		list_del_init(&client->node);
+		host->nr_clients--;
+	}
 	spin_unlock(&host->lock);
+	/* ... nor count on what it has */
+	tme_client_set_min(client, ULONG_MAX);
 
 	for (id = 0; id < TME_MAX_POOLS; id++) {
 		if (!client->pool[id].shards)
@@ -1513,16 +1663,16 @@ int tme_client_destroy(struct tme_client *client)
 		if (err == -EAGAIN)
 			return err;
 	}
-	/* Ordered: pairs with the one in tme_unpick() */
-	if (atomic_long_add_return(0, &client->evictors))
+	/* Ordered: pairs with those in tme_pick_last() and in tme_unpick() */
+	if (atomic_long_add_return(0, &host->pickers) ||
+	    atomic_long_add_return(0, &client->evictors))
 		return -EAGAIN;
 
 	for (id = 0; id < TME_MAX_POOLS; id++) {
 		if (!client->pool[id].shards)
 			continue;
 		port_free(client->pool[id].shards);
-		tme_charge(client, false,
-			   -(long)(TME_SHARDS * sizeof(struct tme_shard)));
+		tme_charge_shards(client, -1);
 	}
 	tme_charge_slots(client, false);
 	tme_charge_slots(client, true);
@@ -1564,7 +1714,11 @@ EXPORT_SYMBOL_GPL(tme_client_set_weight);
  */
 void tme_client_set_min(struct tme_client *client, unsigned long frames)
 {
+	spin_lock(&client->lock);
 	WRITE_ONCE(client->min, frames);
+	tme_set_keep(client);
+	spin_unlock(&client->lock);
+	WRITE_ONCE(client->host->barren, false);
 }
 EXPORT_SYMBOL_GPL(tme_client_set_min);
 
@@ -1647,8 +1801,15 @@ int tme_host_init(struct tme_host *host)
 
 	spin_lock_init(&host->lock);
 	INIT_LIST_HEAD(&host->clients);
-	host->limit = ULONG_MAX;
+	host->hand = &host->clients;
+	host->nr_clients = 0;
+	host->victim = NULL;
+	host->quota = 0;
 	host->dry = 0;
+	host->barren = false;
+	host->limit = ULONG_MAX;
+	atomic_long_set(&host->pickers, 0);
+	atomic_long_set(&host->freeable, 0);
 	atomic_long_set(&host->chunks[0], 0);
 	atomic_long_set(&host->chunks[1], 0);
 	port_random(host->key, sizeof(host->key));
@@ -1666,7 +1827,8 @@ void tme_host_destroy(struct tme_host *host)
 {
 	WARN_ON_ONCE(!list_empty(&host->clients));
 	WARN_ON_ONCE(atomic_long_read(&host->chunks[0]) ||
-		     atomic_long_read(&host->chunks[1]));
+		     atomic_long_read(&host->chunks[1]) ||
+		     atomic_long_read(&host->freeable));
 	port_exit();
 }
 EXPORT_SYMBOL_GPL(tme_host_destroy);

@@ -50,22 +50,39 @@ struct tme_stats {
 
 /**
  * struct tme_host - all clients of a machine; private to the engine
- * @lock: protects @clients; never waited for on put, get and flush
- * @clients: list of struct tme_client
- * @dry: number of the round in which clients that gave no memory come last; odd
- *	when there are such clients
  * @limit: frames that all clients together may take
+ * @key: secret of the hash
  * @chunks: frames they do take, for ephemeral and for persistent pages, counted
  *	in chunks of TME_CHUNK bytes per client
- * @key: secret of the hash
+ * @freeable: frames that eviction could give back: the sum of the clients'
+ * @pickers: how many look at @victim without the lock, at this moment
+ * @lock: protects what follows; puts only try it, gets and flushes do not
+ * @clients: list of struct tme_client
+ * @nr_clients: its length
+ * @hand: in the list, at the client that was looked at last, to choose a victim
+ * @victim: the client that was chosen last; NULL: none; read without the lock
+ * @quota: how many puts may take @victim without choosing again
+ * @dry: number of the round in which clients that gave no memory come last; odd
+ *	when there are such clients; also changed without the lock
+ * @barren: no client had a page to evict, and none has got more memory since;
+ *	also changed without the lock
  */
 struct tme_host {
-	spinlock_t lock;	/* of @clients */
-	struct list_head clients;
-	u32 dry;
 	unsigned long limit;
-	atomic_long_t chunks[2];
 	u64 key[7];
+
+	atomic_long_t chunks[2] ____cacheline_aligned;
+	atomic_long_t freeable;
+	atomic_long_t pickers;
+
+	spinlock_t lock ____cacheline_aligned;	/* of all that follows */
+	struct list_head clients;
+	unsigned int nr_clients;
+	struct list_head *hand;
+	struct tme_client *victim;
+	unsigned int quota;
+	u32 dry;
+	bool barren;
 };
 
 /**
@@ -101,8 +118,11 @@ struct tme_pool {
  * @cap: frames it may take
  * @min: frames of ephemeral memory that others cannot take from it
  * @weight: its share of ephemeral memory
+ * @shards_bytes: what the shards of its pools take
  * @used: bytes it takes, for ephemeral and for persistent pages
  * @slot_frames: of these, frames of @slots, as last counted
+ * @keep: frames of ephemeral memory that are not freeable: the shards', or @min
+ * @freeable: frames that eviction could take from it, as last counted
  * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
  * @lru: ephemeral pages, the next to be evicted first
  * @eph_pages: number of pages in @lru
@@ -118,9 +138,11 @@ struct tme_client {
 	bool compress;
 	unsigned long cap, min;
 	u32 weight;
+	unsigned long shards_bytes;
 
 	atomic_long_t used[2] ____cacheline_aligned;
 	long slot_frames[2];
+	long keep, freeable;
 
 	spinlock_t lru_lock ____cacheline_aligned;
 	struct list_head lru;

@@ -31,6 +31,7 @@ typedef uint64_t u64;
 #define ____cacheline_aligned	__attribute__((aligned(64)))
 #define OPTIMIZER_HIDE_VAR(v)	__asm__("" : "+r" (v))
 #define EXPORT_SYMBOL_GPL(sym)	struct sym
+#define noinline		__attribute__((noinline))
 #define PAGE_SHIFT		12
 
 #define container_of(ptr, type, member) \
@@ -66,7 +67,9 @@ typedef struct { long v; } atomic_long_t;
 #define atomic_long_add(n, a)	((void)atomic_long_add_return(n, a))
 #define atomic_long_inc(a)	((void)atomic_long_add_return(1, a))
 
-/* Spinlocks */
+/* Spinlocks; who holds one may not be running */
+#define cpu_relax()		sched_yield()
+
 typedef struct { int v; } spinlock_t;
 
 static inline void spin_lock_init(spinlock_t *lock)
@@ -86,7 +89,7 @@ static inline void spin_lock(spinlock_t *lock)
 
 	while (!spin_trylock(lock))
 		if (++spins % 1024 == 0)
-			sched_yield();	/* the holder may not be running */
+			cpu_relax();
 }
 
 static inline void spin_unlock(spinlock_t *lock)

@@ -6,6 +6,7 @@
  * each test all memory must have been freed and the engine must not have warned.
  */
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine.h"
 #include "index.h"
@@ -912,7 +913,7 @@ static void pools_are_not_freeable(void)
 		CHECK(!put(&A, 0, 0, i, i, NOISE));
 	used = stats(&A).used_bytes;
 	i = tme_freeable(&host);
-	CHECK(i >= 100);
+	CHECK(i > 100 - 8);	/* to a chunk */
 	CHECK(tme_evict(&host, 1000, NULL) == 100);
 	CHECK(used - stats(&A).used_bytes >= i * PAGE_SIZE);
 	CHECK(tme_freeable(&host) == 0);
@@ -1073,6 +1074,26 @@ static void busy_client_is_evicted(void)
 		pthread_join(thread[i], NULL);
 	CHECK(got == 1000);
 	CHECK(stats(&A).evicted == 1000);
+	teardown();
+}
+
+/* No weight is so large that what its client has could not be evicted */
+static void weight_hides_no_memory(void)
+{
+	u64 i;
+
+	setup();
+	tme_client_set_weight(&A, UINT_MAX);
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&A, 0, 0, i, i, NOISE));
+	CHECK(tme_evict(&host, 40, NULL) == 40);
+	/* ... nor is it taken for a client that gives nothing */
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&B, 0, 0, i, i, SAME));
+	tme_host_set_limit(&host, 100);
+	for (i = 0; i < 100; i++)
+		CHECK(!put(&B, 1, 0, i, i, NOISE) || i > 60);
+	CHECK(stats(&A).eph_pages == 0);
 	teardown();
 }
 
@@ -1649,6 +1670,314 @@ static void clients_come_and_go(void)
 	tme_host_destroy(&host);
 }
 
+/*
+ * Many clients
+ */
+#define MANY	1000
+
+/* All that the host counts, in frames */
+static unsigned long host_frames(void)
+{
+	return 8 * (atomic_long_read(&host.chunks[0]) +
+		    atomic_long_read(&host.chunks[1]));
+}
+
+static struct tme_client *many_clients(int nr)
+{
+	struct tme_client *c = aligned_alloc(64, nr * sizeof(*c));
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		CHECK(!tme_client_init(&host, &c[i]));
+		CHECK(tme_new_pool(&c[i], 0) == 0);
+		CHECK(tme_new_pool(&c[i], TME_POOL_PERSISTENT) == 1);
+	}
+	return c;
+}
+
+static void destroy_many(struct tme_client *c, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		destroy(&c[i]);
+	free(c);
+}
+
+/* What is said to be freeable is so, to a chunk per client */
+static void freeable_is_what_comes(void)
+{
+	struct tme_client *c;
+	u64 i, there, used = 0, left = 0;
+
+	CHECK(!tme_host_init(&host));
+	c = many_clients(50);
+	CHECK(tme_freeable(&host) == 0);
+	for (i = 0; i < 50; i++) {
+		u64 n;
+
+		for (n = 0; n < i * 20; n++)
+			CHECK(!put(&c[i], n % 3 == 0, n, n, n, NOISE));
+		tme_client_set_min(&c[i], i % 2 ? 0 : i * 4);
+	}
+	there = tme_freeable(&host);
+	for (i = 0; i < 50; i++)
+		used += eph_bytes(&c[i]);
+	while (tme_evict(&host, 1000, NULL))
+		;
+	for (i = 0; i < 50; i++)
+		left += eph_bytes(&c[i]);
+	CHECK(tme_freeable(&host) <= 50);
+	/* ... but for what an eviction takes beyond a minimum */
+	CHECK((used - left) / PAGE_SIZE >= there);
+	CHECK((used - left) / PAGE_SIZE <= there + 50 * 10);
+	/* No minimum any more, and a higher one */
+	for (i = 0; i < 50; i++)
+		tme_client_set_min(&c[i], 0);
+	used = tme_freeable(&host);
+	CHECK(used > 500);
+	CHECK(used <= left / PAGE_SIZE);
+	tme_client_set_min(&c[48], 10000);
+	CHECK(tme_freeable(&host) < used);
+	/* A client that goes takes its part with it, from the start on */
+	used = tme_freeable(&host);
+	for (i = 0; i < 1000; i++)
+		CHECK(!put(&c[0], 0, i, i, i, NOISE));
+	CHECK(tme_freeable(&host) >= used + 1000 - 8);
+	CHECK(tme_client_destroy(&c[0]) == -EAGAIN);
+	CHECK(tme_freeable(&host) <= used);
+	destroy_many(c, 50);
+	tme_host_destroy(&host);
+}
+
+static u64 cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static volatile unsigned long sink;
+
+static void ask_freeable(struct tme_client *c, int n)
+{
+	sink += tme_freeable(&host);
+}
+
+static page_t noise;
+
+static void put_at_limit(struct tme_client *c, int n)
+{
+	u64 oid[3] = { 1 };
+
+	CHECK(!tme_put(&c[0], 0, oid, n, &noise));
+}
+
+static void put_in_vain(struct tme_client *c, int n)
+{
+	CHECK(put(&c[0], 1, n / 64, n % 64, n, NOISE));
+}
+
+/* Of the fastest of some rounds: others may use the machine */
+static u64 ns_of(void (*func)(struct tme_client *c, int n),
+		 struct tme_client *c, int n)
+{
+	u64 best = ~0ull, t;
+	int round, i;
+
+	for (round = 0; round < 9; round++) {
+		t = cpu_ns();
+		for (i = 0; i < n; i++)
+			func(c, round * n + i);
+		t = cpu_ns() - t;
+		best = t < best ? t : best;
+	}
+	return best / n;
+}
+
+/*
+ * Nothing that is done often looks at all clients: neither a question how much
+ * is freeable, which the heap asks under its lock, nor a put at the limit, nor
+ * one that finds nothing to evict.  Before, the factors were hundreds.
+ */
+static void clients_cost_nothing(void)
+{
+	static const int nr[2] = { 2, MANY };
+	u64 ask[2], full[2], vain[2];
+	struct tme_client *c;
+	int i, n;
+
+	fill(&noise, 1, NOISE);
+	for (i = 0; i < 2; i++) {
+		CHECK(!tme_host_init(&host));
+		c = many_clients(nr[i]);
+		for (n = 0; n < nr[i]; n++)
+			CHECK(!put(&c[n], 0, 1, 1, n, NOISE));
+		for (n = 0; n < 4000; n++)
+			CHECK(!put(&c[0], 0, n / 64, n % 64, n, NOISE));
+		ask[i] = ns_of(ask_freeable, c, 1000);
+		/* as much as they have, and a little more */
+		tme_host_set_limit(&host, host_frames() + 4);
+		full[i] = ns_of(put_at_limit, c, 2000);
+		tme_host_set_limit(&host, 10);
+		for (n = 0; n < nr[i]; n++)
+			tme_client_set_min(&c[n], 100000);
+		put(&c[0], 1, 0, 0, 0, NOISE);
+		vain[i] = ns_of(put_in_vain, c, 2000);
+		destroy_many(c, nr[i]);
+		tme_host_destroy(&host);
+	}
+	printf("# %d and %d clients: freeable %lu, %lu ns, put %lu, %lu ns, ",
+	       nr[0], nr[1], ask[0], ask[1], full[0], full[1]);
+	printf("in vain %lu, %lu ns\n", vain[0], vain[1]);
+	CHECK(ask[1] <= 3 * ask[0] + 20);
+	CHECK(full[1] <= 2 * full[0]);
+	CHECK(vain[1] <= 2 * vain[0]);
+}
+
+/* A search for a put that was in vain does not hide what others get after it */
+static void last_page_is_found(void)
+{
+	struct tme_client *c;
+	int i;
+
+	CHECK(!tme_host_init(&host));
+	c = many_clients(20);
+	for (i = 0; i < 20; i++) {
+		tme_host_set_limit(&host, 10);
+		CHECK(put(&c[0], 1, 1, 1, 1, NOISE));
+		tme_host_set_limit(&host, ULONG_MAX);
+		CHECK(!put(&c[i], 0, 1, 1, 1, NOISE));
+		CHECK(tme_evict(&host, 1, NULL) == 1);
+		CHECK(tme_evict(&host, 1, NULL) == 0);
+	}
+	destroy_many(c, 20);
+	tme_host_destroy(&host);
+}
+
+#define SHARERS		16
+
+static struct tme_client *sharers;
+
+static void *t_sharer(void *arg)
+{
+	struct tme_client *client = &sharers[(long)arg];
+	u64 oid[3] = { 1 }, seed;
+	page_t page;
+	u32 n;
+
+	for (n = 0; n < 6000; n++) {
+		seed = (u64)(long)arg << 32 | n;
+		fill(&page, seed, NOISE);
+		CHECK(!tme_put(client, 0, oid, n, &page));
+		sched_yield();
+	}
+	return NULL;
+}
+
+/*
+ * Weights hold with as many CPUs as there are clients, too, and against one
+ * that does nothing but have much
+ */
+static void weights_hold_for_threads(void)
+{
+	const u64 limit = 8192;
+	pthread_t thread[SHARERS];
+	u64 hog, light = 0, heavy = 0, fair;
+	long i;
+
+	CHECK(!tme_host_init(&host));
+	tme_host_set_limit(&host, limit);
+	sharers = many_clients(SHARERS + 1);
+	for (i = 0; i < SHARERS; i++)
+		tme_client_set_weight(&sharers[i], i % 2 ? 300 : 100);
+	for (i = 0; i < (long)limit; i++)
+		CHECK(!put(&sharers[SHARERS], 0, i / 64, i % 64, i, NOISE));
+	for (i = 0; i < SHARERS; i++)
+		pthread_create(&thread[i], NULL, t_sharer, (void *)i);
+	for (i = 0; i < SHARERS; i++)
+		pthread_join(thread[i], NULL);
+	hog = eph_bytes(&sharers[SHARERS]) / PAGE_SIZE;
+	for (i = 0; i < SHARERS; i++)
+		*(i % 2 ? &heavy : &light) +=
+			eph_bytes(&sharers[i]) / PAGE_SIZE;
+	fair = (light + heavy + hog) / (SHARERS / 2 * 4 + 1);
+	printf("# of %lu: %lu light, %lu heavy, %lu idle, whose share is %lu\n",
+	       limit, light, heavy, hog, fair);
+	CHECK(light + heavy + hog > limit * 9 / 10);
+	CHECK(hog * 10 <= fair * 11);
+	CHECK(heavy * 10 >= light * 27 && heavy * 10 <= light * 33);
+	destroy_many(sharers, SHARERS + 1);
+	tme_host_destroy(&host);
+}
+
+/* A put that cannot choose, as another is choosing, takes the last victim */
+static void busy_host_has_a_victim(void)
+{
+	u64 i;
+
+	setup();
+	for (i = 0; i < 1000; i++)
+		CHECK(!put(&A, 0, 0, i, i, NOISE));
+	tme_host_set_limit(&host, host_frames());
+	for (i = 0; i < 16; i++)
+		CHECK(!put(&B, 1, 0, i, i, NOISE));
+	spin_lock(&host.lock);
+	for (; i < 400; i++)
+		CHECK(!put(&B, 1, 0, i, i, NOISE));
+	/* ... but not more than the client has that puts */
+	for (i = 0; i < 600; i++)
+		CHECK(!put(&B, 0, 0, i, i, NOISE));
+	spin_unlock(&host.lock);
+	CHECK(stats(&B).eph_pages + 32 >= stats(&A).eph_pages);
+	CHECK(stats(&B).eph_pages <= stats(&A).eph_pages + 32);
+	CHECK(stats(&B).pers_pages == 400);
+	teardown();
+}
+
+static void *t_persistent(void *arg)
+{
+	struct tme_client *client = &sharers[(long)arg];
+	u64 oid[3] = { 1 };
+	page_t page;
+	u32 n;
+
+	fill(&page, (long)arg, NOISE);
+	for (n = 0; n < 300; n++) {
+		CHECK(!tme_put(client, 1, oid, n, &page));
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* As long as any client has a page to evict, no put fails */
+static void puts_find_who_has_pages(void)
+{
+	pthread_t thread[SHARERS];
+	struct tme_client *rich;
+	long i;
+
+	CHECK(!tme_host_init(&host));
+	sharers = many_clients(SHARERS + 200);
+	rich = &sharers[SHARERS + 100];
+	for (i = 0; i < SHARERS; i++) {
+		tme_client_set_min(&sharers[i], i % 2 * 1000);
+		CHECK(!put(&sharers[i], 0, 1, 1, 1, NOISE));
+	}
+	for (i = 0; i < 7000; i++)
+		CHECK(!put(rich, 0, i / 64, i % 64, i, NOISE));
+	tme_host_set_limit(&host, host_frames());
+	for (i = 0; i < SHARERS; i++)
+		pthread_create(&thread[i], NULL, t_persistent, (void *)i);
+	for (i = 0; i < SHARERS; i++)
+		pthread_join(thread[i], NULL);
+	for (i = 0; i < SHARERS; i++)
+		CHECK(stats(&sharers[i]).pers_pages == 300);
+	destroy_many(sharers, SHARERS + 200);
+	tme_host_destroy(&host);
+}
+
 #define T(func) { #func, func }
 static const struct {
 	const char *name;
@@ -1681,6 +2010,7 @@ static const struct {
 	T(evict_order),
 	T(busy_shard_is_waited_for),
 	T(busy_client_is_evicted),
+	T(weight_hides_no_memory),
 	T(compress_toggled),
 	T(slots_shrink_by_themselves),
 	T(corruption_is_no_hit),
@@ -1691,6 +2021,12 @@ static const struct {
 	T(pools_come_and_go),
 	T(put_knows_its_pool),
 	T(clients_come_and_go),
+	T(freeable_is_what_comes),
+	T(clients_cost_nothing),
+	T(last_page_is_found),
+	T(weights_hold_for_threads),
+	T(busy_host_has_a_victim),
+	T(puts_find_who_has_pages),
 };
 
 /* test [NAME...]: all tests, or those that are named */
