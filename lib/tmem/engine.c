@@ -20,12 +20,16 @@
  * whether the pool is still alive.  A pool slot may be used again at once.
  *
  * Hash.  Object ids come from clients, so the hash is keyed with a secret: a
- * strongly universal multilinear hash, with which no client can collide objects
- * on purpose.  Within a shard it is a table that grows by linear hashing: each
- * insertion that finds more objects than buckets splits one bucket, and each
- * removal that finds less than half as many merges one.  Nothing is ever
- * rehashed at large.  The buckets are kept in a sparse array (index.c), so an
- * empty bucket takes no memory, and "the number of buckets" is only a number.
+ * strongly universal multilinear hash, with which no client that knows nothing
+ * of the key can collide objects on purpose.  But a client can learn of the
+ * key, by timing calls for ids of its choice.  So a chain of objects has a
+ * bound: a put of a new object fails where TME_CHAIN_MAX others share its
+ * bucket, and buckets are not merged beyond it.  Within a shard it is a table
+ * that grows by linear hashing: each insertion that finds more objects than
+ * buckets splits one bucket, and each removal that finds less than half as many
+ * merges one.  Nothing is ever rehashed at large.  The buckets are kept in a
+ * sparse array (index.c), so an empty bucket takes no memory, and "the number
+ * of buckets" is only a number.
  *
  * Pages.  A page that repeats one word is that word.  If the client wants
  * compression, a page that shrinks to 3/4 or less takes a slot of the host's slot
@@ -86,6 +90,7 @@
 #include "index.h"
 
 #define TME_SHARDS		64u		/* per pool; a power of 2 */
+#define TME_CHAIN_MAX		64		/* objects in a bucket */
 #define TME_BATCH		32		/* pages per lock hold of a walk */
 #define TME_WORK		512		/* pages per call of a walk */
 #define TME_LOOKS		4		/* at clients, to choose one */
@@ -308,8 +313,9 @@ void tme_node_free(struct tme_shard *shard, struct tme_node *node)
  * The multilinear hash of Carter and Wegman over 32-bit words: keys of twice
  * the width, the upper half is the hash.  Whatever two ids somebody who does
  * not know the keys chooses, they collide with the chance of random numbers.
- * That is all it promises: ids in a row, as inode numbers are, hash to multiples
- * of a key, which for one key of 25 miss some shards.
+ * That is all it promises: ids in a row, as inode numbers are, hash to
+ * multiples of a key, which for one key of 25 miss some shards, and for one of
+ * some thousands fill some buckets up to TME_CHAIN_MAX.
  */
 static inline u32 tme_hash(const struct tme_host *host, const u64 oid[3])
 {
@@ -320,6 +326,16 @@ static inline u32 tme_hash(const struct tme_host *host, const u64 oid[3])
 		key[0] * (u32)oid[0] + key[1] * (oid[0] >> 32) +
 		key[2] * (u32)oid[1] + key[3] * (oid[1] >> 32) +
 		key[4] * (u32)oid[2] + key[5] * (oid[2] >> 32)) >> 32;
+}
+
+/* How many objects are in a bucket: TME_CHAIN_MAX at most */
+static unsigned int tme_chain_length(const struct tme_object *chain)
+{
+	unsigned int n = 0;
+
+	for (; chain; chain = chain->next)
+		n++;
+	return n;
 }
 
 static u32 tme_bucket(const struct tme_shard *shard, u32 hash)
@@ -395,13 +411,18 @@ static void tme_hash_grow(struct tme_shard *shard)
 	shard->buckets++;
 }
 
-/* ... and merge the last one; if that takes memory that is short, not now */
+/*
+ * ... and merge the last one; not now if that takes memory that is short, or
+ * makes a chain too long
+ */
 static void tme_hash_shrink(struct tme_shard *shard)
 {
 	u32 from = shard->buckets - 1, to = from & (shard->mask >> 1);
 	struct tme_object *chain = tme_index_get(&shard->bucket, from);
 	struct tme_object *obj = tme_index_get(&shard->bucket, to);
 
+	if (tme_chain_length(chain) + tme_chain_length(obj) > TME_CHAIN_MAX)
+		return;
 	if (chain && obj) {
 		while (obj->next)
 			obj = obj->next;
@@ -419,8 +440,11 @@ static struct tme_object *tme_object_new(struct tme_shard *shard,
 					 const u64 oid[3], u32 hash)
 {
 	u32 bucket = tme_bucket(shard, hash);
+	struct tme_object *chain = tme_index_get(&shard->bucket, bucket);
 	struct tme_object *obj;
 
+	if (tme_chain_length(chain) >= TME_CHAIN_MAX)
+		return NULL;
 	obj = tme_meta_alloc(shard, PORT_OBJECT, sizeof(*obj));
 	if (!obj)
 		return NULL;
@@ -430,7 +454,7 @@ static struct tme_object *tme_object_new(struct tme_shard *shard,
 	obj->hash = hash;
 	obj->shard = shard;
 	obj->pages = (struct tme_index){};
-	obj->next = tme_index_get(&shard->bucket, bucket);
+	obj->next = chain;
 	if (tme_bucket_set(shard, bucket, obj)) {
 		tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
 		return NULL;

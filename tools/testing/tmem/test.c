@@ -346,21 +346,21 @@ static void hash_collisions(void)
 	setup();
 	memset(host.key, 0, sizeof(host.key));
 	base = stats(&A).used_bytes;
-	for (pool = 0; pool < 2; pool++) {
-		/* all 192 bits of an object's id count */
-		for (i = 0; i < 192; i++) {
+	for (pool = 0; pool < 6; pool++) {
+		/* all 192 bits of an object's id count: 64 at a time */
+		for (i = pool / 2; i < 192; i += 3) {
 			memset(oid, 0, sizeof(oid));
 			oid[i / 64] = 1ull << i % 64;
 			fill(&page, i, SAME);
-			CHECK(!tme_put(&A, pool, oid, 5, &page));
+			CHECK(!tme_put(&A, pool % 2, oid, 5, &page));
 		}
-		for (i = 0; i < 192; i++) {
+		for (i = pool / 2; i < 192; i += 3) {
 			memset(oid, 0, sizeof(oid));
 			oid[i / 64] = 1ull << i % 64;
-			CHECK(!tme_get(&A, pool, oid, 5, &page));
+			CHECK(!tme_get(&A, pool % 2, oid, 5, &page));
 			CHECK(is(&page, i, SAME));
-			CHECK(tme_flush_page(&A, pool, oid, 5) ==
-			      (pool ? 0 : -ENOENT));
+			CHECK(tme_flush_page(&A, pool % 2, oid, 5) ==
+			      (pool % 2 ? 0 : -ENOENT));
 		}
 	}
 	CHECK(stats(&A).used_bytes == base);
@@ -389,6 +389,104 @@ static void hash_collisions(void)
 		}
 		CHECK(stats(&A).used_bytes == base);
 	}
+	teardown();
+}
+
+/* All ids that share a bucket, as of a client that knows the key */
+static void hash_chains_are_bounded(void)
+{
+	u64 oid[3] = { 0 }, base;
+	page_t page;
+	int i, put_ok = 0;
+
+	setup();
+	memset(host.key, 0, sizeof(host.key));
+	base = stats(&A).used_bytes;
+	fill(&page, 1, SAME);
+	for (i = 0; i < 1000000 && put_ok <= 64; i++) {
+		int err;
+
+		oid[0] = i;
+		err = tme_put(&A, 0, oid, 0, &page);
+		CHECK(!err || err == -ENOMEM);
+		put_ok += !err;
+	}
+	CHECK(i == 1000000);
+	CHECK(put_ok == 64);
+	CHECK(stats(&A).eph_pages == 64);
+	/* objects that are there take more pages, and others put */
+	oid[0] = 3;
+	CHECK(!tme_put(&A, 0, oid, 1, &page));
+	CHECK(!put(&B, 0, 1, 0, 1, SAME));
+	CHECK(tme_lookup(&A, 0, oid, 2) == -ENOENT);
+	/* one that goes makes room for another */
+	CHECK(tme_evict(&host, 1, NULL) == 1);
+	oid[0] = 2000000;
+	CHECK(!tme_put(&A, 0, oid, 1, &page));
+	oid[0]++;
+	CHECK(tme_put(&A, 0, oid, 1, &page) == -ENOMEM);
+	CHECK(tme_evict(&host, 100, NULL) == 66);
+	CHECK(stats(&A).used_bytes == base);
+	teardown();
+}
+
+/*
+ * Nor does a chain become too long when buckets are merged.  In each of 16
+ * buckets are 64 objects; then those go that made the table so large that these
+ * are not all in one.
+ */
+static void hash_merges_no_long_chains(void)
+{
+	u64 oid[3] = { 0 }, meta, one;
+	page_t page;
+	u64 i, j;
+
+	setup();
+	memset(host.key, 0, sizeof(host.key));
+	host.key[0] = 64ull << 32;	/* one shard; only oid[0] counts */
+	fill(&page, 1, SAME);
+	one = stats(&A).meta_bytes;
+	CHECK(!tme_put(&A, 0, oid, 0, &page));
+	one = stats(&A).meta_bytes - one;
+	CHECK(!tme_flush_page(&A, 0, oid, 0));
+
+	for (i = 0; i < 32768; i++) {
+		oid[0] = i;
+		CHECK(!tme_put(&A, 1, oid, 0, &page));
+	}
+	for (i = 0; i < 32768; i += 2048)
+		for (j = 1; j < 64; j++) {
+			oid[0] = i;
+			oid[1] = j;
+			CHECK(!tme_put(&A, 1, oid, 0, &page));
+		}
+	oid[1] = 0;
+	meta = stats(&A).meta_bytes;
+	for (i = 0; i < 32768; i++) {
+		oid[0] = i;
+		if (i % 2048)
+			CHECK(!tme_flush_page(&A, 1, oid, 0));
+	}
+	/* Each that goes merges a bucket at most */
+	oid[0] = 1;
+	for (i = 0; i < 32768; i++) {
+		CHECK(!tme_put(&A, 1, oid, 0, &page));
+		CHECK(!tme_flush_page(&A, 1, oid, 0));
+	}
+	CHECK(stats(&A).pers_pages == 1024);
+	/* As one or two chains they would take next to no nodes */
+	CHECK(meta - stats(&A).meta_bytes > (32768 - 16) * one);
+	meta = stats(&A).meta_bytes - stats(&B).meta_bytes;
+	CHECK(meta > 1024 * one + 16 * 136);
+	CHECK(meta < 1024 * one + 64 * 136);
+	/* All are there, and when they go the table gets small again */
+	for (i = 0; i < 32768; i += 2048)
+		for (j = 0; j < 64; j++) {
+			oid[0] = i;
+			oid[1] = j;
+			CHECK(!tme_flush_page(&A, 1, oid, 0));
+		}
+	CHECK(stats(&A).meta_bytes == stats(&B).meta_bytes);
 	teardown();
 }
 
@@ -1991,6 +2089,8 @@ static const struct {
 	T(metadata_per_page),
 	T(hash_growth),
 	T(hash_collisions),
+	T(hash_chains_are_bounded),
+	T(hash_merges_no_long_chains),
 	T(hash_merges_chains),
 	T(failed_put_removes_old),
 	T(failed_init),
