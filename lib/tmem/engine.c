@@ -61,11 +61,12 @@
  * total is the sum of the clients' bytes, each rounded up to TME_CHUNK, so that
  * a client touches the shared counter once in many calls.  A put that finds its
  * client over its cap evicts from this client; one that finds the host over its
- * limit evicts from the client most above its share.  A frame is counted first
- * and taken after.  So the limits hold at all times, but for what puts of other
- * CPUs take at the same moment for objects and nodes (each has looked for
- * TME_HEADROOM), and for the growth of the slot allocator, or of a slab, by one
- * step.
+ * limit evicts from the client most above its share.  A frame of an ephemeral
+ * page is counted first and taken after.  So the limits hold at all times, but
+ * for what puts of other CPUs take at the same moment for objects and nodes
+ * (each has looked for TME_HEADROOM), or for a persistent page
+ * (tme_page_new()), and for the growth of the slot allocator, or of a slab, by
+ * one step.
  *
  * With the chunks, a client's part in what is freeable is counted, and the sum
  * of these of the host.
@@ -593,20 +594,28 @@ static inline int tme_page_read(struct tme_client *client,
 	return 0;
 }
 
-static int tme_make_room(struct tme_client *client, bool pers);
+static int tme_make_room(struct tme_client *client, bool pers, long bytes);
 
-/* A descriptor with its copy of @src; counted, not yet linked */
+/*
+ * A descriptor with its copy of @src; counted, not yet linked.
+ *
+ * A frame of an ephemeral page is counted first, so the limits hold at all
+ * times. One of a persistent page is counted last: a host may refuse its client
+ * memory of another kind because of what is persistent, and must not do that
+ * for a page that does not stay.  So puts of several CPUs may take a frame each
+ * beyond a limit.
+ */
 static struct tme_page *tme_page_new(struct tme_client *client,
 				     const void *src, bool pers)
 {
 	struct tme_page *page;
 	int err = 0, len = 0;
-	long bytes = 0;
+	long bytes = 0, later;
 	void *dst;
 
 	page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
 	/* Others may have all memory: then it is their turn to give */
-	if (!page && !tme_make_room(client, pers))
+	if (!page && !tme_make_room(client, pers, 0))
 		page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
@@ -614,7 +623,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	if (!tme_same_filled(src, &page->data)) {
 		if (READ_ONCE(client->compress)) {
 			/* Also before the work, which may be for nothing */
-			err = tme_make_room(client, pers);
+			err = tme_make_room(client, pers, 0);
 			if (!err)
 				len = tme_compress(client, src, pers,
 						   &page->data);
@@ -628,9 +637,10 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	}
 	page->len = len;
 
-	tme_charge(client, pers, bytes);
+	later = pers ? bytes : 0;
+	tme_charge(client, pers, bytes - later);
 	if (!err)
-		err = tme_make_room(client, pers);
+		err = tme_make_room(client, pers, later);
 	if (len == TME_RAW) {
 		page->data = err ? 0 : port_frame_alloc(pers);
 		if (page->data) {
@@ -640,14 +650,18 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		} else {
 			err = err ?: -ENOMEM;
 			page->len = 0;
-			tme_charge(client, pers, -(long)PAGE_SIZE);
+			later -= PAGE_SIZE;
 		}
 	}
 	if (err) {
-		tme_page_free(client, page);
-		return ERR_PTR(err);
+		if (page->len) {
+			port_slot_free(client->slots[pers], page->data);
+			tme_charge_slots(client, pers);
+		}
+		later -= port_cache_free(client->slots[pers], PORT_PAGE, page);
 	}
-	return page;
+	tme_charge(client, pers, later);
+	return err ? ERR_PTR(err) : page;
 }
 
 /*
@@ -994,22 +1008,24 @@ found:
 }
 
 /* Return: 0 when there is room for a put, or what it fails with */
-static inline int tme_lacks_room(struct tme_client *client, bool pers)
+static inline int tme_lacks_room(struct tme_client *client, bool pers,
+				 long bytes)
 {
-	int err = tme_over(client, pers, TME_HEADROOM);
+	int err = tme_over(client, pers, bytes + TME_HEADROOM);
 
 	return err ?: port_short() ? -ENOMEM : 0;
 }
 
 /* What tme_make_room() does when there is too little: @err says of what */
-static int tme_evict_for(struct tme_client *client, bool pers, int err)
+static int tme_evict_for(struct tme_client *client, bool pers, long room,
+			 int err)
 {
 	struct tme_client *victim = NULL;
 	long bytes = 0;
 	int work;
 
 	for (work = 0; err && work < TME_PUT_EVICTS; work++,
-	     err = tme_lacks_room(client, pers)) {
+	     err = tme_lacks_room(client, pers, room)) {
 		if (err == -EDQUOT) {
 			if (!tme_evict_one(client, true, NULL) &&
 			    !READ_ONCE(client->eph_pages))
@@ -1036,22 +1052,24 @@ static int tme_evict_for(struct tme_client *client, bool pers, int err)
 	/* Linux may have compacted the slots, which nobody has counted */
 	if (err && (tme_charge_slots(client, false) |
 		    tme_charge_slots(client, true)))
-		err = tme_lacks_room(client, pers);
+		err = tme_lacks_room(client, pers, room);
 	return err;
 }
 
 /*
- * Bring @client and its host back under their limits, and leave the port what it
- * wants to have spare, by TME_PUT_EVICTS evictions or less.  Mostly it takes one;
- * but pages that take next to nothing can lie ahead of others, and slots come in
- * sizes.  Return: 0; -EDQUOT over its cap, -ENOMEM otherwise, and then the put that
- * wanted the room has to fail.
+ * Bring @client and its host back under their limits, with @bytes more that are
+ * not counted yet, and leave the port what it wants to have spare, by
+ * TME_PUT_EVICTS evictions or less.  Mostly it takes one; but pages that take
+ * next to nothing can lie ahead of others, and slots come in sizes.  Return: 0;
+ * -EDQUOT over its cap, -ENOMEM otherwise, and then the put that wanted the
+ * room has to fail.
  */
-static inline int tme_make_room(struct tme_client *client, bool pers)
+static inline int tme_make_room(struct tme_client *client, bool pers,
+				long bytes)
 {
-	int err = tme_lacks_room(client, pers);
+	int err = tme_lacks_room(client, pers, bytes);
 
-	return err ? tme_evict_for(client, pers, err) : 0;
+	return err ? tme_evict_for(client, pers, bytes, err) : 0;
 }
 
 /**
@@ -1193,7 +1211,7 @@ static int tme_shards_new(struct tme_pool *pool)
 	int err;
 
 	tme_charge_shards(client, 1);
-	err = tme_make_room(client, false);
+	err = tme_make_room(client, false, 0);
 	if (!err)
 		shards = port_zalloc(TME_SHARDS_BYTES);
 	if (!shards) {

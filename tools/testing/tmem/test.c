@@ -927,6 +927,49 @@ static void dry_clients_hide_nobody(void)
 	port_meta_free = false;
 }
 
+static u64 pers_most;
+
+static void *t_watch_persistent(void *arg)
+{
+	u64 n, most = 0;
+
+	while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE)) {
+		n = tme_client_frames(&A, true);
+		most = n > most ? n : most;
+	}
+	pers_most = most;
+	return NULL;
+}
+
+/* What is refused is never counted: a host refuses memory because of that */
+static void refused_puts_are_not_counted(void)
+{
+	int limit, watching = 1;
+	pthread_t watcher;
+	u64 i, n, frames;
+
+	setup();
+	for (limit = 0; limit < 2; limit++) {
+		tme_client_set_cap(&A, limit ? ULONG_MAX : 64);
+		tme_host_set_limit(&host, limit ? 64 : ULONG_MAX);
+		for (n = 0; !put(&A, 1, 1, n, n, NOISE); n++)
+			;
+		CHECK(n > 20);
+		frames = tme_client_frames(&A, true);
+		watching = 1;
+		pthread_create(&watcher, NULL, t_watch_persistent, &watching);
+		for (i = 0; i < 20000; i++)
+			CHECK(put(&A, 1, 1, n, n, NOISE));
+		__atomic_store_n(&watching, 0, __ATOMIC_RELEASE);
+		pthread_join(watcher, NULL);
+		CHECK(pers_most == frames);
+		CHECK(tme_client_frames(&A, true) == frames);
+		CHECK(!flush_object(&A, 1, 1));
+	}
+	tme_host_set_limit(&host, ULONG_MAX);
+	teardown();
+}
+
 /* Bytes of ephemeral memory */
 static u64 eph_bytes(struct tme_client *client)
 {
@@ -2100,6 +2143,7 @@ static const struct {
 	T(cap_is_hard),
 	T(cap_counts_metadata),
 	T(evicts_the_right_client),
+	T(refused_puts_are_not_counted),
 	T(tiny_pages_starve_nobody),
 	T(dry_clients_hide_nobody),
 	T(weights_share_memory),
