@@ -75,13 +75,27 @@ static double median(double *v)
 	return v[ROUNDS / 2];
 }
 
+/* What cannot be measured is no miss: say why, and end */
+static void __attribute__((noreturn)) give_up(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fprintf(stderr, "bench: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	exit(1);
+}
+
 static void *large_pages(size_t size)
 {
 	void *p = aligned_alloc(2ul << 20, (size + (2ul << 20) - 1) &
 				~((2ul << 20) - 1));
 
 	if (!p)
-		abort();
+		give_up("no memory: %zu MiB more are needed", size >> 20);
 	madvise(p, size, MADV_HUGEPAGE);
 	return memset(p, 1, size);
 }
@@ -113,7 +127,7 @@ static struct tme_host host;
 static void client_init(struct tme_client *client, u32 flags)
 {
 	if (tme_client_init(&host, client) || tme_new_pool(client, flags))
-		abort();
+		give_up("no memory for a client and its pool");
 }
 
 static void client_destroy(struct tme_client *client)
@@ -125,9 +139,11 @@ static void client_destroy(struct tme_client *client)
 static void put(struct tme_client *client, u64 o, u32 index, const void *src)
 {
 	u64 oid[3] = { o };
+	int err = tme_put(client, 0, oid, index, src);
 
-	if (tme_put(client, 0, oid, index, src))
-		abort();
+	if (err)
+		give_up("page %u of object %lu: error %d", index,
+			(unsigned long)o, -err);
 }
 
 static void get(struct tme_client *client, u64 o, u32 index, void *dst)
@@ -135,7 +151,8 @@ static void get(struct tme_client *client, u64 o, u32 index, void *dst)
 	u64 oid[3] = { o };
 
 	if (tme_get(client, 0, oid, index, dst))
-		abort();
+		give_up("page %u of object %lu is lost", index,
+			(unsigned long)o);
 }
 
 /*
@@ -420,13 +437,37 @@ static void growth(const char *what, const char *target,
 	    large / small, large, small);
 }
 
+/* Pages that can be had without swapping, the page cache's included */
+static u64 pages_available(void)
+{
+	unsigned long kib = 0;
+	char line[128];
+	FILE *file = fopen("/proc/meminfo", "r");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemAvailable: %lu", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	if (!kib)
+		give_up("/proc/meminfo does not say what memory is available");
+	return kib / (PAGE_SIZE / 1024);
+}
+
+/* The smallest size at which growth and eviction are worth measuring */
+#define LEAST	1000000u
+
 static u32 pages_that_fit(void)
 {
-	u64 fit = (u64)sysconf(_SC_AVPHYS_PAGES) * 9 / 10;
+	u64 fit = pages_available() * 9 / 10;
 
 	if (fit > LARGE)
 		return LARGE;
-	printf("# only %lu pages are free: growth is measured up to there\n",
+	if (fit < LEAST)
+		give_up("%lu MiB of memory are available, %lu are needed",
+			(unsigned long)(fit * 10 / 9 >> 8),
+			(unsigned long)(LEAST * 10ul / 9 >> 8));
+	printf("# only %lu pages are available: growth is measured to there\n",
 	       (unsigned long)fit);
 	return fit;
 }
@@ -461,7 +502,8 @@ static double walk(struct tme_client *client, int (*step)(struct tme_client *),
 		before = left;
 	} while (err == -EAGAIN);
 	if (err || left)
-		abort();
+		give_up("error %d, %lu pages are left", -err,
+			(unsigned long)left);
 	return idle ? 1 : most;
 }
 
@@ -514,10 +556,10 @@ static void populate(struct tme_client *client, u32 n, const char *page)
 		put(client, i / OBJECT, i % OBJECT, page);
 }
 
-static void size(void)
+static void size(u32 n)
 {
 	static struct tme_client client[2];	/* SMALL and large */
-	u32 i, n = pages_that_fit();
+	u32 i;
 	struct churn churns[2] = { { .n = SMALL }, { .n = n } };
 	char *wiped = large_pages(WIPE), *page = large_pages(PAGE_SIZE);
 	double per[2], best, worst;
@@ -564,7 +606,7 @@ static void size(void)
 		for (r = 0; r < ROUNDS; r++) {
 			t = now();
 			if (tme_evict(&host, i, NULL) != i)
-				abort();
+				give_up("there are not %u pages to evict", i);
 			cost[r] = (now() - t) / i * 1e9;
 		}
 		t = median(cost);
@@ -585,7 +627,7 @@ static void size(void)
 
 	client_init(&client[0], 0);
 	base = meta(&client[0]);
-	n = n < 1000000 ? n : 1000000;
+	n = LEAST;
 	for (i = 0; i < n; i++)
 		put(&client[0], i, i, page);
 	per[1] = (double)(meta(&client[0]) - base) / n;
@@ -600,15 +642,120 @@ static void size(void)
 	free(wiped);
 }
 
+/*
+ * Many clients: a put at the limit, which evicts a page, and a question how
+ * much is freeable.  One client puts, and has the same number of pages whoever
+ * else is there; the others are idle, have OTHERS pages each, and by its weight
+ * that is as much as they should have: so they compete to be evicted from.
+ */
+#define FULL	16000u			/* pages of the client that puts */
+#define OTHERS	8u
+
+struct full {
+	struct tme_client *client;
+	int nr;
+	u32 next;			/* page to put */
+};
+
+static void full_init(struct full *full, int nr, char *page)
+{
+	struct tme_client *other;
+	u32 *order = permutation(FULL);
+	int i;
+	u32 n;
+
+	full->nr = nr;
+	full->client = aligned_alloc(64, nr * sizeof(*full->client));
+	if (!full->client)
+		give_up("no memory for %d clients", nr);
+	for (i = 0; i < nr; i++)
+		client_init(&full->client[i], 0);
+	/* Twice: what is freed in random order is taken in random order */
+	for (n = 0; n < FULL; n++)
+		put(&full->client[0], n / OBJECT, n % OBJECT, page);
+	for (n = 0; n < FULL; n++)
+		get(&full->client[0], order[n] / OBJECT, order[n] % OBJECT,
+		    page);
+	for (n = 0; n < FULL; n++)
+		put(&full->client[0], n / OBJECT, n % OBJECT, page);
+	free(order);
+	for (i = 1; i < nr; i++)
+		for (n = 0; n < OTHERS; n++)
+			put(&full->client[i], 0, n, page);
+	other = &full->client[nr - 1];
+	tme_client_set_weight(&full->client[0], TME_WEIGHT_DEFAULT *
+			      tme_client_frames(&full->client[0], false) /
+			      tme_client_frames(other, false));
+	tme_host_set_limit(&host, 8 * (atomic_long_read(&host.chunks[0]) +
+				       atomic_long_read(&host.chunks[1])));
+	full->next = FULL;
+}
+
+/* Return: ns of a put; what is freeable is asked for @asks times after each */
+static double full_puts(struct full *full, int asks, const char *page)
+{
+	static volatile unsigned long sink;
+	double start = now();
+	int i, n;
+
+	for (n = 0; n < 20000; n++, full->next++) {
+		put(&full->client[0], full->next / OBJECT, full->next % OBJECT,
+		    page);
+		for (i = 0; i < asks; i++)
+			sink += tme_freeable(&host);
+	}
+	return (now() - start) / n * 1e9;
+}
+
+static void full_pool(void)
+{
+	static const int nr[] = { 1, 10, 100, 1000 };
+	double cost[2][ROUNDS], base = 0, puts, ask;
+	char *page = large_pages(PAGE_SIZE), name[64];
+	struct full full;
+	unsigned int k;
+	int i, r;
+
+	fill(page, false);
+	for (k = 0; k < sizeof(nr) / sizeof(*nr); k++) {
+		full_init(&full, nr[k], page);
+		for (r = 0; r < ROUNDS; r++)
+			for (i = 0; i < 2; i++)
+				cost[i][r] = full_puts(&full, i * 100, page);
+		/* Not measured in turns: what disturbs one may not the other */
+		median(cost[0]);
+		median(cost[1]);
+		puts = cost[0][0];
+		ask = (cost[1][0] - puts) / 100;
+		base = base ?: puts;
+		snprintf(name, sizeof(name), "put at a full pool, %d client%s",
+			 nr[k], nr[k] > 1 ? "s, of 1" : "");
+		row(name, k ? "<= 1.1x" : "", puts <= 1.1 * base,
+		    "%.2fx (%.0f ns)", puts / base, puts);
+		snprintf(name, sizeof(name), "  what is freeable, %d client%s",
+			 nr[k], nr[k] > 1 ? "s" : "");
+		row(name, "", true, "%.1f ns", ask);
+		tme_host_set_limit(&host, ULONG_MAX);
+		for (i = 0; i < nr[k]; i++)
+			client_destroy(&full.client[i]);
+		free(full.client);
+	}
+	free(page);
+}
+
 int main(void)
 {
+	u32 n;
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (tme_host_init(&host))
-		abort();
+		give_up("no memory for a host");
+	n = pages_that_fit();
 	printf("%-49s %-10s %s\n", "property", "target", "measured");
 	put_get();
 	two_threads();
-	size();
+	full_pool();
+	size(n);
 	tme_host_destroy(&host);
 	printf("%d missed\n", misses);
 	return !!misses;

@@ -126,8 +126,10 @@ static char *new_chunk(void)
 	if (!area) {
 		area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 			    MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (area == MAP_FAILED)
-			abort();
+		if (area == MAP_FAILED) {
+			perror("mmap of address space for all frames");
+			exit(1);
+		}
 		used = -(unsigned long)area % CHUNK;
 		madvise(area, AREA, MADV_HUGEPAGE);
 	}
