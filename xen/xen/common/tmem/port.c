@@ -2,19 +2,20 @@
 /*
  * tmem engine: the Xen port, what does not fit in a header.
  *
- * Metadata comes from slabs: pages of the Xen heap, each cut into pieces of one
- * size.  Each client has its own, or it could leave one piece in each of many
- * pages, and nobody could be told to pay for them; and persistent and ephemeral
- * pages have their own, so that what stays does not hold on to memory of what goes.
+ * Metadata comes from slabs: pages of the Xen heap, each cut into pieces of
+ * one size.  Each client has its own, or it could leave one piece in each of
+ * many pages, and nobody could be told to pay for them; and persistent and
+ * ephemeral pages have their own, so that what stays does not hold on to
+ * memory of what goes.
  *
  * No lock is shared by all domains on put, get and flush: each CPU keeps a few
- * free frames, and a few free pages for slabs.  These have not been scrubbed, and
- * never leave tmem but through free_domheap_page() or free_xenheap_page(), which
- * do that.
+ * free frames, and a few free pages for slabs.  These have not been scrubbed,
+ * and never leave tmem but through free_domheap_page() or free_xenheap_page(),
+ * which do that.
  *
- * Locks: a slab's and that of the slots are leaves but for the xmem_pool's and the
- * heap's, inside of which the host's may be taken.  What is per CPU is used by code
- * that nothing preempts, and never by interrupts.
+ * Locks: a slab's and that of the slots are leaves but for the xmem_pool's and
+ * the heap's, inside of which the host's may be taken.  What is per CPU is
+ * used by code that nothing preempts, and never by interrupts.
  */
 #include <xen/cpu.h>
 #include <xen/init.h>
@@ -61,8 +62,8 @@ static void frame_to_heap(struct port_cpu *pc)
 }
 
 /*
- * Metadata and slots come from the heap even when that is short.  So that they do
- * not use up by and by what is left to others, as much goes back.
+ * Metadata and slots come from the heap even when that is short.  So that they
+ * do not use up by and by what is left to others, as much goes back.
  */
 static void repay(unsigned int nr)
 {
@@ -75,8 +76,8 @@ static void repay(unsigned int nr)
 }
 
 /*
- * What is to go offline does so in the heap.  A page that is marked after this look
- * is caught by the drain that follows the mark.
+ * What is to go offline does so in the heap.  A page that is marked after this
+ * look is caught by the drain that follows the mark.
  */
 static bool may_keep(const struct page_info *page)
 {
@@ -94,7 +95,7 @@ void port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
         free_domheap_page(page);
 }
 
-/* Under its lock.  Return: a page with free pieces, now in the list of these */
+/* Under its lock.  Return: a page with free pieces, now in their list */
 struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
@@ -148,10 +149,10 @@ static bool frames_take(struct port_cpu *pc, unsigned int order)
 }
 
 /*
- * Several frames at a time cost hardly more than one.  If the heap has these for
- * others only, or in pieces, one will do; but what this CPU keeps will not, if the
- * heap has nothing that we would take: a put may need all of SPARE_FRAMES, for the
- * page and for slabs.
+ * Several frames at a time cost hardly more than one.  If the heap has these
+ * for others only, or in pieces, one will do; but what this CPU keeps will
+ * not, if the heap has nothing that we would take: a put may need all of
+ * SPARE_FRAMES, for the page and for slabs.
  */
 bool port_refill(struct port_cpu *pc)
 {
@@ -226,7 +227,8 @@ struct port_slots *port_slots_create(void)
 
     if ( !slots )
         return NULL;
-    slots->pool = xmem_pool_create("tmem", slots_get, slots_put, 0, SLOTS_GROW);
+    slots->pool = xmem_pool_create("tmem", slots_get, slots_put, 0,
+                                   SLOTS_GROW);
     if ( !slots->pool )
     {
         xfree(slots);

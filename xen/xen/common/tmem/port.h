@@ -78,24 +78,25 @@ void port_exit(void);
 
 void port_random(void *buf, size_t len);
 /*
- * Asked under whatever locks an allocation that reclaims is called with.  To see
- * whether an HVM vCPU has events, as general_preempt_check() does, may end an
- * interrupt of the guest, with all that hangs on it, and that takes locks.
+ * Asked under whatever locks an allocation that reclaims is called with.  To
+ * see whether an HVM vCPU has events, as general_preempt_check() does, may end
+ * an interrupt of the guest, with all that hangs on it, and that takes locks.
  */
 #define port_should_stop()      softirq_pending(smp_processor_id())
 #define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
 #define port_free(p)            xfree(p)
 
 /*
- * What a client has to itself, for ephemeral and for persistent pages each: slabs
- * for metadata, and a pool of compressed slots.
+ * What a client has to itself, for ephemeral and for persistent pages each:
+ * slabs for metadata, and a pool of compressed slots.
  */
 struct port_slots {
     /*
-     * An xmem_pool takes memory without its own lock, and gives a region back only
-     * when the last slot in it is freed.  If meanwhile another CPU added a region
-     * as well, or freed a slot that will do, one without a slot would stay until
-     * somebody takes one there, and be lost if the pool goes before.
+     * An xmem_pool takes memory without its own lock, and gives a region back
+     * only when the last slot in it is freed.  If meanwhile another CPU added
+     * a region as well, or freed a slot that will do, one without a slot would
+     * stay until somebody takes one there, and be lost if the pool goes
+     * before.
      */
     spinlock_t lock;
     struct xmem_pool *pool;
@@ -117,7 +118,7 @@ struct slab_page {
 };
 
 #define NR_FRAMES       32      /* frames that a CPU keeps */
-#define SPARE_FRAMES    4       /* of these, for a put when the heap is short */
+#define SPARE_FRAMES    4       /* of these, for a put if the heap is short */
 #define REFILL_ORDER    2       /* how many the heap is asked for at a time */
 #define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
@@ -135,8 +136,9 @@ extern unsigned int port_piece_size[PORT_CACHES];
 extern unsigned int port_kept_frames;   /* so many without a look at them */
 
 /*
- * Most of a put, get or flush is in the functions that follow, and to call them
- * would cost as much again: what they mostly do is here, the rest in port.c.
+ * Most of a put, get or flush is in the functions that follow, and to call
+ * them would cost as much again: what they mostly do is here, the rest in
+ * port.c.
  */
 
 struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache);
@@ -203,7 +205,7 @@ static inline long port_cache_free(struct port_slots *slots,
     return PAGE_SIZE;
 }
 
-/* This CPU keeps too little for a put: has the heap nothing for it?  Then evict */
+/* This CPU keeps too little for a put: has the heap nothing?  Then evict */
 bool port_refill(struct port_cpu *pc);
 
 static inline bool port_short(void)
@@ -214,8 +216,9 @@ static inline bool port_short(void)
 }
 
 /*
- * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every page
- * in a release build; a debug build is to find out who does without a mapping.
+ * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every
+ * page in a release build; a debug build is to find out who does without a
+ * mapping.
  */
 static inline void *page_mapped(const struct page_info *page)
 {
@@ -246,8 +249,8 @@ static inline void port_unmap(const void *va)
 }
 
 /*
- * A frame is the address of a page that is always mapped, or else of its struct
- * page_info, which is below these.
+ * A frame is the address of a page that is always mapped, or else of its
+ * struct page_info, which is below these.
  */
 static inline unsigned long port_frame(struct page_info *page)
 {

@@ -12,34 +12,34 @@
  *
  *  Guest memory
  *
- * A page is named by frame: MFN for PV, GFN for others.  It is referenced for as
- * long as the copy takes; to write there also takes a reference as writable
- * type, so a page table is refused, and marks it dirty for migration before the
- * references are gone.  All this comes first, but for a look whether there is
- * anything to get: a frame is bad only where it is wanted.  Nothing has changed
- * when an argument is bad, but that a put that fails, for whatever reason, has
- * dropped the older copy.  A page that has been paged out, or has to get its own
- * copy of what it shares with others, is not bad: the call is issued again until
- * it is there.
+ * A page is named by frame: MFN for PV, GFN for others.  It is referenced for
+ * as long as the copy takes; to write there also takes a reference as writable
+ * type, so a page table is refused, and marks it dirty for migration before
+ * the references are gone.  All this comes first, but for a look whether there
+ * is anything to get: a frame is bad only where it is wanted.  Nothing has
+ * changed when an argument is bad, but that a put that fails, for whatever
+ * reason, has dropped the older copy.  A page that has been paged out, or has
+ * to get its own copy of what it shares with others, is not bad: the call is
+ * issued again until it is there.
  *
- * Another vCPU may write to the page while it is copied.  That is the guest's own
- * business, except that a compressor must not see its input change: it gets a
- * copy.
+ * Another vCPU may write to the page while it is copied.  That is the guest's
+ * own business, except that a compressor must not see its input change: it
+ * gets a copy.
  *
  *
  *  Shared pools
  *
- * A shared pool is named by a uuid, and is for the domains that were authorised
- * for it.  It is a client of the engine by itself, with one pool: it belongs to
- * none of its sharers, has its own weight, and is evicted from as any other,
- * whoever leaves.
+ * A shared pool is named by a uuid, and is for the domains that were
+ * authorised for it.  It is a client of the engine by itself, with one pool:
+ * it belongs to none of its sharers, has its own weight, and is evicted from
+ * as any other, whoever leaves.
  *
  * Who joins gets one of his own pool ids.  The engine gives out ids, so behind
  * it there is an empty private pool, and tmem_domain.shared[] says where
  * operations go instead.  An entry there is one user of the shared pool; a
- * domain may have several.  Entries are written under the domain's lock, and an
- * operation holds it for reading; that touches nothing that another CPU uses,
- * and operations on private pools do not even do that.
+ * domain may have several.  Entries are written under the domain's lock, and
+ * an operation holds it for reading; that touches nothing that another CPU
+ * uses, and operations on private pools do not even do that.
  *
  * The last entry stays until all pages are gone, so that the guest, or its
  * teardown, knows what it has to go on with.  But the pool cannot be found any
@@ -48,27 +48,28 @@
  *
  *  What a domain may have
  *
- * Ephemeral pages: whatever is free, for they go as soon as somebody else needs
- * the memory.  Persistent pages and their metadata: counted together with
- * tot_pages against max_pages, under page_alloc_lock.  A put is counted first and
- * then checked, and assign_pages() checks first and then counts, both look at the
- * sum inside of the lock: whoever comes second sees the other.
+ * Ephemeral pages: whatever is free, for they go as soon as somebody else
+ * needs the memory.  Persistent pages and their metadata: counted together
+ * with tot_pages against max_pages, under page_alloc_lock.  A put is counted
+ * first and then checked, and assign_pages() checks first and then counts,
+ * both look at the sum inside of the lock: whoever comes second sees the
+ * other.
  *
  *
  *  Memory for others
  *
- * tmem takes memory from the heap like anybody else, but stops where less than a
- * reserve is left (tmem_heap_is_short()), and then evicts for what it takes.  An
- * allocation that fails asks tmem_reclaim() and tries again, outside of the
- * heap's lock.  Evicted frames go back to the heap the normal way, which scrubs
- * them, and knows about zones and stale TLB entries.
+ * tmem takes memory from the heap like anybody else, but stops where less than
+ * a reserve is left (tmem_heap_is_short()), and then evicts for what it takes.
+ * An allocation that fails asks tmem_reclaim() and tries again, outside of the
+ * heap's lock.  Evicted frames go back to the heap the normal way, which
+ * scrubs them, and knows about zones and stale TLB entries.
  *
  *
  *  Bounds
  *
- * One call of the engine takes well below a millisecond.  Dropping an object, a
- * pool or a domain takes many, with a look for something more urgent after each;
- * the op structure is only read, so to issue it again is to go on.
+ * One call of the engine takes well below a millisecond.  Dropping an object,
+ * a pool or a domain takes many, with a look for something more urgent after
+ * each; the op structure is only read, so to issue it again is to go on.
  */
 
 #include <xen/guest_access.h>
@@ -136,7 +137,7 @@ unsigned int tmem_persistent_pages(const struct domain *d)
     return d->tmem ? tme_client_frames(&d->tmem->client, true) : 0;
 }
 
-/* After a put that took memory for good, or another meanwhile: was it too much? */
+/* After a put that took memory for good, or another did: was it too much? */
 static bool over_max_pages(struct domain *d)
 {
     bool over;
@@ -210,7 +211,7 @@ static int shared_destroy(struct shared_pool *s)
     return rc;
 }
 
-/* Without a user, and not yet in the list.  Return: NULL when there is no memory */
+/* Without a user, and not yet in the list.  Return: NULL without memory */
 static struct shared_pool *shared_new(const uint64_t *uuid)
 {
     struct shared_pool *s = xzalloc(struct shared_pool);
@@ -233,7 +234,8 @@ static struct shared_pool *shared_new(const uint64_t *uuid)
 }
 
 /*
- * One user more, of the pool that is there, or else of @new, which may be NULL.
+ * One user more, of the pool that is there, or else of @new, which may be
+ * NULL.
  * Return: which of them; NULL: neither
  */
 static struct shared_pool *shared_use(const uint64_t *uuid,
@@ -281,8 +283,8 @@ static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
     if ( !s )
     {
         /*
-         * It is empty, and this is enough; or the guest has guessed the id and put
-         * there already, and then it has the rest to destroy itself
+         * It is empty, and this is enough; or the guest has guessed the id and
+         * put there already, and then it has the rest to destroy itself
          */
         tme_destroy_pool(&td->client, id);
         id = rc;
@@ -357,9 +359,9 @@ static inline uint32_t pool_id(const struct tmem_op *op)
 }
 
 /*
- * The client that has what is behind the pool id, if anything, and the id there,
- * both good until pool_put().  Who looks just before an id becomes shared meets the
- * private pool behind it.
+ * The client that has what is behind the pool id, if anything, and the id
+ * there, both good until pool_put().  Who looks just before an id becomes
+ * shared meets the private pool behind it.
  */
 static inline struct tme_client *pool_get(struct tmem_domain *td,
                                           uint32_t *pool)
@@ -536,7 +538,7 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
         put_page(page);
     }
 
-    /* If this is not the pool that it was any more, the page has gone with it */
+    /* If this is not the pool that it was any more, the page is gone, too */
     if ( !rc && tme_pool_flags(client, pool) == TME_POOL_PERSISTENT &&
          over_max_pages(d) )
     {
@@ -548,7 +550,7 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
     return rc;
 }
 
-/* A get that finds nothing says whether that is because nothing is there at all */
+/* A get that finds nothing says whether there is nothing at all */
 static inline int get_value(struct tme_client *client, uint32_t pool, int rc)
 {
     return rc == -ENOENT && tme_pool_empty(client, pool) ? -EEMPTY : rc;
@@ -580,9 +582,9 @@ static inline int get_copy(struct tmem_domain *td, const struct tmem_op *op,
 }
 
 /*
- * A page of the guest costs more than a look whether there is anything to get, but
- * not if there is: so look where the last get from this pool has missed.  May wait
- * for the guest's page: not between pool_get() and pool_put().
+ * A page of the guest costs more than a look whether there is anything to get,
+ * but not if there is: so look where the last get from this pool has missed.
+ * May wait for the guest's page: not between pool_get() and pool_put().
  */
 static int get_page_op(struct domain *d, const struct tmem_op *op)
 {
@@ -816,8 +818,9 @@ int tmem_teardown(struct domain *d)
     d->tmem = NULL;
     spin_unlock(&control_lock);
     /*
-     * Nobody is in tmem_persistent_pages(): its callers look under page_alloc_lock
-     * whether the domain is dying, and domain_kill() has held that lock since.
+     * Nobody is in tmem_persistent_pages(): its callers look under
+     * page_alloc_lock whether the domain is dying, and domain_kill() has held
+     * that lock since.
      */
     xfree(td);
     port_drain(true);
@@ -861,9 +864,9 @@ bool tmem_reclaim(unsigned int order)
 }
 
 /*
- * A page that is in use and has no owner has been marked to go offline.  It does so
- * when it comes to the heap, and if it is tmem's it has to come there once it is
- * free.
+ * A page that is in use and has no owner has been marked to go offline.  It
+ * does so when it comes to the heap, and if it is tmem's it has to come there
+ * once it is free.
  */
 void tmem_page_goes_offline(void)
 {
@@ -931,8 +934,8 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
 }
 
 /* Under a lock that keeps the client */
-static void get_client(struct xen_sysctl_tmem_op *op, struct tme_client *client,
-                       struct tme_stats *stats)
+static void get_client(struct xen_sysctl_tmem_op *op,
+                       struct tme_client *client, struct tme_stats *stats)
 {
     op->flags |= client->compress ? XEN_SYSCTL_TMEM_COMPRESS : 0;
     op->weight = client->weight;
@@ -1069,7 +1072,8 @@ static int control_set_shared(const struct xen_sysctl_tmem_op *op)
 static int control_set(const struct xen_sysctl_tmem_op *op)
 {
     if ( op->mask & ~(XEN_SYSCTL_TMEM_SET_WEIGHT | XEN_SYSCTL_TMEM_SET_CAP |
-                      XEN_SYSCTL_TMEM_SET_MIN | XEN_SYSCTL_TMEM_SET_COMPRESS) ||
+                      XEN_SYSCTL_TMEM_SET_MIN |
+                      XEN_SYSCTL_TMEM_SET_COMPRESS) ||
          op->flags & ~(XEN_SYSCTL_TMEM_COMPRESS | XEN_SYSCTL_TMEM_SHARED) )
         return -EINVAL;
     if ( op->mask & XEN_SYSCTL_TMEM_SET_WEIGHT && !op->weight )
@@ -1080,7 +1084,8 @@ static int control_set(const struct xen_sysctl_tmem_op *op)
 }
 
 /* Under control_lock */
-static int set_auth(struct tmem_domain *td, const struct xen_sysctl_tmem_op *op)
+static int set_auth(struct tmem_domain *td,
+                    const struct xen_sysctl_tmem_op *op)
 {
     unsigned int i = auth_find(td, op->uuid);
 

@@ -30,15 +30,16 @@
 
 /* struct xen_sysctl_tmem_op.flags */
 #define XEN_SYSCTL_TMEM_FROZEN         (1u << 0)   /* OUT for GET */
-#define XEN_SYSCTL_TMEM_COMPRESS       (1u << 1)   /* IN for SET, OUT for GET */
+/* IN for SET, OUT for GET */
+#define XEN_SYSCTL_TMEM_COMPRESS       (1u << 1)
 /*
  * IN for GET and SET, OUT for GET: it is about a shared pool: for GET number
  * nr, for SET the one called uuid.  -ENOENT: there is none
  */
 #define XEN_SYSCTL_TMEM_SHARED         (1u << 2)
 /*
- * IN for SET_AUTH: the domain may join the pool called uuid, otherwise may not.
- * Who is in stays.  -ENOSPC: too many; -ENOENT: was not authorised
+ * IN for SET_AUTH: the domain may join the pool called uuid, otherwise may
+ * not.  Who is in stays.  -ENOSPC: too many; -ENOENT: was not authorised
  */
 #define XEN_SYSCTL_TMEM_AUTH           (1u << 3)
 
@@ -72,8 +73,8 @@ struct xen_sysctl_tmem_op {
     uint64_aligned_t kib;   /* IN and OUT for FLUSH, OUT for QUERY_FREEABLE */
     XEN_GUEST_HANDLE_64(xen_sysctl_tmem_stats_t) stats; /* OUT for GET */
     /*
-     * IN for SET_AUTH and SET, OUT for GET_AUTH and GET: the bytes of the uuid,
-     * as a guest gives them for TMEM_NEW_POOL.  All ones is none
+     * IN for SET_AUTH and SET, OUT for GET_AUTH and GET: the bytes of the
+     * uuid, as a guest gives them for TMEM_NEW_POOL.  All ones is none
      */
     uint64_aligned_t uuid[2];
 };

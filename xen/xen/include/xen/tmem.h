@@ -27,7 +27,7 @@ unsigned long tmem_freeable_pages(void);
 bool tmem_reclaim(unsigned int order);
 void tmem_page_goes_offline(void);
 
-/* page_alloc.c: is less free than should be left to others, and @pages more? */
+/* page_alloc.c: is less free than is left to others, and @pages more? */
 bool tmem_heap_is_short(unsigned long pages);
 
 /* page_alloc.c: the memory for a claim is not to be had */
