@@ -13,6 +13,13 @@
  * and never leave tmem but through free_domheap_page() or free_xenheap_page(),
  * which do that.
  *
+ * The heap is short when it has no more than what tmem leaves to others.
+ * Others may have used that up, too, so while it is short half of the frames
+ * that come free go there: a put has to evict one more than it takes.  They go
+ * there in turns of GIVE_FRAMES, for pages that were put one after the other
+ * are neighbours, and of every second one nothing larger than a page would
+ * ever come.
+ *
  * Locks: a slab's and that of the slots are leaves but for the xmem_pool's and
  * the heap's, inside of which the host's may be taken.  What is per CPU is
  * used by code that nothing preempts, and never by interrupts.
@@ -39,9 +46,35 @@ int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
 #define MEMF_OURS       (MEMF_tmem | MEMF_no_dma)
 
 unsigned int __read_mostly port_piece_size[PORT_CACHES];
-unsigned int __read_mostly port_kept_frames = NR_FRAMES;
+static bool __read_mostly look_at_pages;
 
 DEFINE_PER_CPU(struct port_cpu, port_cpus);
+
+/* Pages that tmem has from the heap, but for its tables, on each node */
+static atomic_long_t node_pages[MAX_NUMNODES];
+
+/* So many @nr come from there, or go */
+static void count_pages(const struct page_info *page, long nr)
+{
+    atomic_long_add(nr, &node_pages[phys_to_nid(page_to_maddr(page))]);
+}
+
+unsigned long port_part(unsigned long nr, nodeid_t node)
+{
+    unsigned long all = 0, there = 0;
+    unsigned int i;
+
+    for ( i = 0; i < MAX_NUMNODES; i++ )
+    {
+        unsigned long pages = max(atomic_long_read(&node_pages[i]), 0L);
+
+        all += pages;
+        if ( node == i || node == NUMA_NO_NODE )
+            there += pages;
+    }
+
+    return all ? nr * ((there << 20) / all) >> 20 : 0;
+}
 
 void port_random(void *buf, size_t len)
 {
@@ -56,9 +89,30 @@ void port_random(void *buf, size_t len)
     }
 }
 
+static void to_heap(struct page_info *page)
+{
+    count_pages(page, -1);
+    free_domheap_page(page);
+}
+
 static void frame_to_heap(struct port_cpu *pc)
 {
-    free_domheap_page(port_frame_page(pc->frame[--pc->nr_frames]));
+    to_heap(port_frame_page(pc->frame[--pc->nr_frames]));
+}
+
+static void *xenheap_get(unsigned int order)
+{
+    void *p = alloc_xenheap_pages(order, MEMF_OURS);
+
+    if ( p )
+        count_pages(virt_to_page(p), 1L << order);
+    return p;
+}
+
+static void xenheap_put(void *p, unsigned int order)
+{
+    count_pages(virt_to_page(p), -(1L << order));
+    free_xenheap_pages(p, order);
 }
 
 /*
@@ -81,18 +135,21 @@ static void repay(unsigned int nr)
  */
 static bool may_keep(const struct page_info *page)
 {
-    return likely(read_atomic(&port_kept_frames)) ||
+    return likely(!read_atomic(&look_at_pages)) ||
            !page_state_is(page, offlining);
 }
 
 void port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
 {
     struct page_info *page = port_frame_page(frame);
+    bool scarce = tmem_heap_is_short(0);
 
-    if ( pc->nr_frames < NR_FRAMES && may_keep(page) )
-        pc->frame[pc->nr_frames++] = frame;
+    pc->keep = scarce || read_atomic(&look_at_pages) ? 0 : NR_FRAMES;
+    if ( pc->nr_frames >= (scarce ? SPARE_FRAMES : NR_FRAMES) ||
+         !may_keep(page) || (scarce && (pc->scarce++ & GIVE_FRAMES)) )
+        to_heap(page);
     else
-        free_domheap_page(page);
+        pc->frame[pc->nr_frames++] = frame;
 }
 
 /* Under its lock.  Return: a page with free pieces, now in their list */
@@ -105,13 +162,13 @@ struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
         page = pc->slab_page[--pc->nr_slab_pages];
     else
     {
-        page = alloc_xenheap_pages(0, MEMF_OURS);
+        page = xenheap_get(0);
         if ( page )
             repay(1);
         else if ( pc->nr_frames )
         {
             frame_to_heap(pc);
-            page = alloc_xenheap_pages(0, MEMF_OURS);
+            page = xenheap_get(0);
         }
         if ( !page )
             return NULL;
@@ -128,11 +185,11 @@ void port_slab_page_free(struct slab_page *page)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
-    if ( likely(pc->nr_slab_pages < NR_SLAB_PAGES) &&
+    if ( likely(pc->nr_slab_pages < (pc->keep ? NR_SLAB_PAGES : 1)) &&
          may_keep(virt_to_page(page)) )
         pc->slab_page[pc->nr_slab_pages++] = page;
     else
-        free_xenheap_page(page);
+        xenheap_put(page, 0);
 }
 
 static bool frames_take(struct port_cpu *pc, unsigned int order)
@@ -144,32 +201,46 @@ static bool frames_take(struct port_cpu *pc, unsigned int order)
     /* Nobody owns them, so each can go its own way */
     for ( i = 0; page && i < 1U << order; i++ )
         pc->frame[pc->nr_frames++] = port_frame(page + i);
+    if ( page )
+        count_pages(page, 1L << order);
 
     return page;
 }
 
 /*
- * Several frames at a time cost hardly more than one.  If the heap has these
- * for others only, or in pieces, one will do; but what this CPU keeps will
- * not, if the heap has nothing that we would take: a put may need all of
- * SPARE_FRAMES, for the page and for slabs.
+ * Several frames at a time cost hardly more than one.  But the last ones
+ * before the heap is short are the smallest pieces that it has, so that the
+ * larger ones are left to others; and when it has pieces only, nobody looks
+ * for others each time.  What this CPU keeps will not do if the heap has
+ * nothing that we would take: a put may need all of SPARE_FRAMES, for the page
+ * and for slabs.
  */
 bool port_refill(struct port_cpu *pc)
 {
     if ( tmem_heap_is_short(0) )
+    {
+        pc->keep = 0;
         return false;
+    }
+    if ( pc->single )
+        pc->single--;
+    else if ( !tmem_heap_is_short(REFILL_FAR) )
+    {
+        if ( frames_take(pc, REFILL_ORDER) )
+            return true;
+        pc->single = REFILL_AGAIN;
+    }
 
-    return (!tmem_heap_is_short(1UL << REFILL_ORDER) &&
-            frames_take(pc, REFILL_ORDER)) ||
-           frames_take(pc, 0);
+    return frames_take(pc, 0);
 }
 
 static void port_cpu_drain(struct port_cpu *pc)
 {
+    pc->keep = 0;       /* look at the next one that comes */
     while ( pc->nr_frames )
         frame_to_heap(pc);
     while ( pc->nr_slab_pages )
-        free_xenheap_page(pc->slab_page[--pc->nr_slab_pages]);
+        xenheap_put(pc->slab_page[--pc->nr_slab_pages], 0);
 }
 
 static void cf_check drain_tasklet(void *unused)
@@ -177,23 +248,37 @@ static void cf_check drain_tasklet(void *unused)
     port_cpu_drain(&this_cpu(port_cpus));
 }
 
-/* This CPU's now, the others' soon */
-void port_drain(bool all)
+unsigned int port_drain(void)
+{
+    struct port_cpu *pc = &this_cpu(port_cpus);
+    unsigned int nr = pc->nr_frames + pc->nr_slab_pages;
+
+    port_cpu_drain(pc);
+
+    return nr;
+}
+
+/* A glance will do, unless @all of them have to be interrupted */
+void port_drain_others(bool all)
 {
     unsigned int cpu;
 
-    port_cpu_drain(&this_cpu(port_cpus));
-    if ( !all )
-        return;
     for_each_online_cpu ( cpu )
-        if ( cpu != smp_processor_id() )
-            tasklet_schedule_on_cpu(&per_cpu(port_cpus, cpu).drain, cpu);
+    {
+        struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+
+        if ( cpu != smp_processor_id() &&
+             (all || read_atomic(&pc->nr_frames) ||
+              read_atomic(&pc->nr_slab_pages)) )
+            tasklet_schedule_on_cpu(&pc->drain, cpu);
+    }
 }
 
 void port_look_at_pages(void)
 {
-    write_atomic(&port_kept_frames, 0);
-    port_drain(true);
+    write_atomic(&look_at_pages, true);
+    port_drain();
+    port_drain_others(true);
 }
 
 /*
@@ -205,7 +290,7 @@ void port_look_at_pages(void)
 
 static void *cf_check slots_get(unsigned long bytes)
 {
-    void *p = alloc_xenheap_pages(get_order_from_bytes(bytes), MEMF_OURS);
+    void *p = xenheap_get(get_order_from_bytes(bytes));
 
     if ( p )
         repay(bytes / PAGE_SIZE);
@@ -214,7 +299,7 @@ static void *cf_check slots_get(unsigned long bytes)
 
 static void cf_check slots_put(void *p)
 {
-    free_xenheap_pages(p, get_order_from_bytes(SLOTS_GROW));
+    xenheap_put(p, get_order_from_bytes(SLOTS_GROW));
 }
 
 /* An xmem_pool that has nothing yet says that its size is this */

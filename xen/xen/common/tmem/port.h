@@ -119,11 +119,17 @@ struct slab_page {
 
 #define NR_FRAMES       32      /* frames that a CPU keeps */
 #define SPARE_FRAMES    4       /* of these, for a put if the heap is short */
+#define GIVE_FRAMES     16      /* so many in turn, if that is short */
 #define REFILL_ORDER    2       /* how many the heap is asked for at a time */
+#define REFILL_FAR      4096    /* while so many more are free than are left */
+#define REFILL_AGAIN    256     /* how often for one, if it has only pieces */
 #define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
 struct port_cpu {
     unsigned int nr_frames, nr_slab_pages;
+    unsigned int keep;          /* frames, without a look at them */
+    unsigned int single;        /* so many more times ask for one page only */
+    unsigned int scarce;        /* frames that came while the heap was short */
     unsigned long frame[NR_FRAMES];
     struct slab_page *slab_page[NR_SLAB_PAGES];
     struct tasklet drain;
@@ -133,7 +139,6 @@ struct port_cpu {
 DECLARE_PER_CPU(struct port_cpu, port_cpus);
 
 extern unsigned int port_piece_size[PORT_CACHES];
-extern unsigned int port_kept_frames;   /* so many without a look at them */
 
 /*
  * Most of a put, get or flush is in the functions that follow, and to call
@@ -284,14 +289,21 @@ static inline void port_frame_free(unsigned long frame)
 {
     struct port_cpu *pc = &this_cpu(port_cpus);
 
-    if ( likely(pc->nr_frames < port_kept_frames) )
+    if ( likely(pc->nr_frames < pc->keep) )
         pc->frame[pc->nr_frames++] = frame;
     else
         port_frame_free_slow(pc, frame);
 }
 
-/* Give what CPUs keep back to the heap: this one now, @all others soon */
-void port_drain(bool all);
+/*
+ * Give back what CPUs keep: this one now, and how many pages that was; others
+ * soon, those that seem to keep something or @all
+ */
+unsigned int port_drain(void);
+void port_drain_others(bool all);
+
+/* How much of @nr pages is, as far as one can say, on a node? */
+unsigned long port_part(unsigned long nr, nodeid_t node);
 
 /* Look from now on at what is freed: what is to go offline goes to the heap */
 void port_look_at_pages(void);

@@ -60,7 +60,8 @@
  *
  * tmem takes memory from the heap like anybody else, but stops where less than
  * a reserve is left (tmem_heap_is_short()), and then evicts for what it takes.
- * An allocation that fails asks tmem_reclaim() and tries again, outside of the
+ * While others have taken of that, puts evict two pages for one (port.c).  An
+ * allocation that fails asks tmem_reclaim() and tries again, outside of the
  * heap's lock.  Evicted frames go back to the heap the normal way, which
  * scrubs them, and knows about zones and stale TLB entries.
  *
@@ -823,7 +824,8 @@ int tmem_teardown(struct domain *d)
      * that lock since.
      */
     xfree(td);
-    port_drain(true);
+    port_drain();
+    port_drain_others(false);
 
     return 0;
 }
@@ -833,6 +835,7 @@ int tmem_teardown(struct domain *d)
  */
 
 #define TMEM_EVICT      32      /* pages at a time */
+#define TMEM_RECLAIM    256     /* pages, if others need so many */
 
 /* May be called under any lock, the heap's too */
 unsigned long tmem_freeable_pages(void)
@@ -841,26 +844,43 @@ unsigned long tmem_freeable_pages(void)
 }
 
 /*
- * An allocation has failed.  Return: true when there is more memory now.
+ * How many of these are on @node, or on any if that is negative?  Nobody
+ * counts that: as large a part as of all that tmem has
+ */
+unsigned long tmem_freeable_pages_on(int node)
+{
+    if ( !tmem_on || node >= MAX_NUMNODES )
+        return 0;
+
+    return port_part(tmem_freeable_pages(), node < 0 ? NUMA_NO_NODE : node);
+}
+
+/*
+ * An allocation of 2^@order pages has failed.  Return: true when there is more
+ * memory now.
  *
  * May be called under locks of the caller's, but not the heap's.
  */
 bool tmem_reclaim(unsigned int order)
 {
     /* Who wants a page wants many, mostly */
-    long want = max((long)PAGE_SIZE << order, 64L << PAGE_SHIFT), bytes = 0;
+    long want = max(PAGE_SIZE << order, 64L << PAGE_SHIFT), bytes = 0;
     unsigned int tries = 1024 / TMEM_EVICT;
 
     /* Who asks for a superpage can do without: not all cache for a chance */
     if ( !tmem_on || order >= 9 )
         return false;
 
-    while ( bytes < want && tries-- )
+    while ( tries-- &&
+            (bytes < want || (bytes < TMEM_RECLAIM << PAGE_SHIFT &&
+                              tmem_heap_is_short(1UL << order))) )
         if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) )
             break;
-    port_drain(false);
+    /* At the last moment, that of others, too */
+    if ( bytes < want )
+        port_drain_others(false);
 
-    return bytes > 0;
+    return port_drain() || bytes > 0;
 }
 
 /*
@@ -927,7 +947,8 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
         if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) ||
              hypercall_preempt_check() )
             break;
-    port_drain(true);
+    port_drain();
+    port_drain_others(false);
     op->kib = max(bytes, 0L) >> 10;
 
     return 0;

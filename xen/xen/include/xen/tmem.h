@@ -13,6 +13,9 @@ struct domain;
 /* How often an allocation may ask tmem_reclaim() */
 #define TMEM_RECLAIM_TRIES 4
 
+/* Pages that tmem leaves to others */
+#define TMEM_RESERVE max(total_pages / 128, 512UL)
+
 #ifdef CONFIG_TMEM
 
 int tmem_init_domain(struct domain *d);
@@ -24,14 +27,12 @@ int tmem_control(struct xen_sysctl_tmem_op *op);
 
 unsigned int tmem_persistent_pages(const struct domain *d);
 unsigned long tmem_freeable_pages(void);
+unsigned long tmem_freeable_pages_on(int node);
 bool tmem_reclaim(unsigned int order);
 void tmem_page_goes_offline(void);
 
 /* page_alloc.c: is less free than is left to others, and @pages more? */
 bool tmem_heap_is_short(unsigned long pages);
-
-/* page_alloc.c: the memory for a claim is not to be had */
-void tmem_claim_fails(void);
 
 #else /* !CONFIG_TMEM */
 
@@ -60,13 +61,14 @@ static inline unsigned long tmem_freeable_pages(void)
     return 0;
 }
 
+static inline unsigned long tmem_freeable_pages_on(int node)
+{
+    return 0;
+}
+
 static inline bool tmem_heap_is_short(unsigned long pages)
 {
     return false;
-}
-
-static inline void tmem_claim_fails(void)
-{
 }
 
 static inline void tmem_page_goes_offline(void)
