@@ -2127,6 +2127,36 @@ static void event_channels_come_when_the_heap_is_empty(void)
 	CHECK_OP(took, >, 0);
 }
 
+/*
+ * A flush that has given nothing back may not be at the end: these pages share the
+ * memory of what describes them, and 32 of them are fewer than share one.
+ */
+static void flush_says_when_it_is_done(void)
+{
+	enum { TINY = 200000 };
+	struct xen_sysctl_tmem_op op;
+	int calls = 0, idle = 0, pool = new_pool(EPHEMERAL);
+
+	fill(0, 0);
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, 0), TINY), ==, TINY);
+	do {
+		op = (struct xen_sysctl_tmem_op){
+			.cmd = XEN_SYSCTL_TMEM_OP_FLUSH, .kib = 1ULL << 40 };
+		CHECK_OP(control(&op), ==, 0);
+		calls++;
+		idle += !op.kib;
+	} while (!(op.flags & XEN_SYSCTL_TMEM_DONE));
+	note("%d calls, %d gave nothing", calls, idle);
+	CHECK_OP(stats().eph_pages, ==, 0);
+	/* What was wanted is all */
+	CHECK_OP(hyper_many(gen(PUT, pool, 1, 0), 2000), ==, 2000);
+	op = (struct xen_sysctl_tmem_op){ .cmd = XEN_SYSCTL_TMEM_OP_FLUSH };
+	CHECK_OP(control(&op), ==, 0);
+	CHECK_OP(op.kib, ==, 0);
+	CHECK_OP(op.flags, ==, XEN_SYSCTL_TMEM_DONE);
+	CHECK_OP(stats().eph_pages, ==, 2000);
+}
+
 static void keep_frames(void *pool)
 {
 	struct tmem_raw_call put = { .op = gen(PUT, *(int *)pool, 1, 0),
@@ -3569,6 +3599,7 @@ static const struct test {
 	TEST(ON, reserve_comes_back),
 	TEST(ON, claim_leaves_the_reserve),
 	TEST(ON, event_channels_come_when_the_heap_is_empty),
+	TEST(ON, flush_says_when_it_is_done),
 	TEST(ON, kept_frames_are_given_up),
 	TEST(ON, freeable_memory_is_told_and_comes),
 	TEST(ON, flush_and_allocation_do_not_wait_for_each_other),

@@ -778,7 +778,7 @@ static int cmd_flush(int argc, char **argv)
 		};
 		must_control(&op, "flush");
 		done += op.kib;
-	} while (op.kib && done < want);
+	} while (!(op.flags & XEN_SYSCTL_TMEM_DONE) && done < want);
 	printf(json ? "{\"flushed_kib\": %" PRIu64 "}\n" : "%" PRIu64 " KiB\n",
 	       done);
 	return OK;

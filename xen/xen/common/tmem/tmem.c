@@ -942,11 +942,14 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
     uint64_t want = op->kib;
     long bytes = 0;
 
+    op->flags = 0;
     /* As much as there is time for; the caller sees how much it was */
-    while ( (uint64_t)max(bytes, 0L) >> 10 < want )
-        if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) ||
-             hypercall_preempt_check() )
-            break;
+    while ( (uint64_t)max(bytes, 0L) >> 10 < want &&
+            tme_evict(&tmem_host, TMEM_EVICT, &bytes) )
+        if ( hypercall_preempt_check() )
+            goto out;
+    op->flags = XEN_SYSCTL_TMEM_DONE;
+ out:
     port_drain();
     port_drain_others(false);
     op->kib = max(bytes, 0L) >> 10;

@@ -42,6 +42,11 @@
  * not.  Who is in stays.  -ENOSPC: too many; -ENOENT: was not authorised
  */
 #define XEN_SYSCTL_TMEM_AUTH           (1u << 3)
+/*
+ * OUT for FLUSH: that was all that was wanted, or there is no more.  Otherwise
+ * it took too long to do in one go, even if it has given nothing back yet
+ */
+#define XEN_SYSCTL_TMEM_DONE           (1u << 4)
 
 /* struct xen_sysctl_tmem_op.mask: what SET changes */
 #define XEN_SYSCTL_TMEM_SET_WEIGHT     (1u << 0)
