@@ -1606,6 +1606,24 @@ static void stored_pages_are_not_the_domains_own(void)
 }
 
 /*
+ * Nothing of tmem goes with a domain that is saved: while it has pages that nobody
+ * else has, its suspend is cancelled, as a toolstack could do, and it runs on.
+ */
+static void suspend_with_persistent_pages_is_cancelled(void)
+{
+	struct sched_shutdown *shutdown = shared_page;
+	int i, pool = new_pool(PERSISTENT);
+
+	for (i = 0; i < 2; i++) {
+		MUST_PUT(pool, 1, 1, i);	/* 0: takes no frame */
+		*shutdown = (struct sched_shutdown){ .reason = SHUTDOWN_suspend };
+		CHECK_OP(xen_call(__HYPERVISOR_sched_op, SCHEDOP_shutdown,
+				  (uintptr_t)shutdown), ==, 1);
+		MUST_GET(pool, 1, 1, i);
+	}
+}
+
+/*
  * Two vCPUs
  */
 
@@ -3587,6 +3605,7 @@ static const struct test {
 	TEST(ON, lowered_max_pages_counts_for_every_put),
 	TEST(ON, failed_duplicate_put_leaves_nothing),
 	TEST(ON, stored_pages_are_not_the_domains_own),
+	TEST(PV | HVM, suspend_with_persistent_pages_is_cancelled),
 	TEST(ON | PV, pools_made_at_once_are_distinct),
 	TEST(ON, pool_can_go_while_it_is_used),
 	TEST(ON, who_joins_a_dying_shared_pool_gets_a_new_one),

@@ -53,7 +53,8 @@
  * with tot_pages against max_pages, under page_alloc_lock.  A put is counted
  * first and then checked, and assign_pages() checks first and then counts,
  * both look at the sum inside of the lock: whoever comes second sees the
- * other.
+ * other.  They are in no image of a domain that is saved, so while there are
+ * any it cannot suspend.
  *
  *
  *  Memory for others
@@ -912,6 +913,22 @@ static struct tmem_domain *control_get(struct domain *d)
 static void control_put(void)
 {
     spin_unlock(&control_lock);
+}
+
+/*
+ * Persistent pages would not come with a domain that is saved: it must not
+ * suspend before it has brought them back.  Most kernels that use tmem do not
+ * know that.  One that puts while it suspends may lose what it puts.
+ */
+bool tmem_holds_pages(struct domain *d)
+{
+    bool holds;
+
+    spin_lock(&control_lock);
+    holds = tmem_persistent_pages(d);
+    spin_unlock(&control_lock);
+
+    return holds;
 }
 
 static int control_freeze(domid_t domid, bool freeze)

@@ -26,6 +26,7 @@ struct xen_sysctl_tmem_op;
 int tmem_control(struct xen_sysctl_tmem_op *op);
 
 unsigned int tmem_persistent_pages(const struct domain *d);
+bool tmem_holds_pages(struct domain *d);
 unsigned long tmem_freeable_pages(void);
 unsigned long tmem_freeable_pages_on(int node);
 bool tmem_reclaim(unsigned int order);
@@ -54,6 +55,11 @@ static inline int tmem_soft_reset(struct domain *d)
 static inline unsigned int tmem_persistent_pages(const struct domain *d)
 {
     return 0;
+}
+
+static inline bool tmem_holds_pages(struct domain *d)
+{
+    return false;
 }
 
 static inline unsigned long tmem_freeable_pages(void)
