@@ -32,7 +32,8 @@
  * A shared pool is named by a uuid, and is for the domains that were
  * authorised for it.  It is a client of the engine by itself, with one pool:
  * it belongs to none of its sharers, has its own weight, and is evicted from
- * as any other, whoever leaves.
+ * as any other, whoever leaves.  To join is to communicate with all who are
+ * there, so the security policy is asked about each of them.
  *
  * Who joins gets one of his own pool ids.  The engine gives out ids, so behind
  * it there is an empty private pool, and tmem_domain.shared[] says where
@@ -103,7 +104,13 @@ struct shared_pool {
     struct tme_client client;   /* with pool 0 */
     uint64_t uuid[2];
     struct list_head list;      /* in shared_pools: can be joined */
-    unsigned int users;         /* entries in domains' shared[] */
+    struct list_head sharers;
+    unsigned int users;         /* sharers: entries in domains' shared[] */
+};
+
+struct sharer {
+    struct list_head list;      /* in shared_pool.sharers, under shared_lock */
+    const struct domain *d;
 };
 
 struct tmem_domain {
@@ -115,6 +122,7 @@ struct tmem_domain {
     uint64_t auth[TMEM_MAX_AUTH][2]; /* under control_lock */
     percpu_rwlock_t lock;       /* of shared[] */
     struct shared_pool *shared[TME_MAX_POOLS];
+    struct sharer sharer[TME_MAX_POOLS];
 };
 
 /*
@@ -224,6 +232,7 @@ static struct shared_pool *shared_new(const uint64_t *uuid)
         return NULL;
     }
     INIT_LIST_HEAD(&s->list);
+    INIT_LIST_HEAD(&s->sharers);
     s->uuid[0] = uuid[0];
     s->uuid[1] = uuid[1];
     if ( tme_new_pool(&s->client, TME_POOL_SHARED) < 0 )
@@ -235,12 +244,25 @@ static struct shared_pool *shared_new(const uint64_t *uuid)
     return s;
 }
 
+/* Sharers talk to one another: may this domain to all that are there? */
+static bool may_share(const struct domain *d, const struct shared_pool *s)
+{
+    const struct sharer *sharer;
+
+    list_for_each_entry ( sharer, &s->sharers, list )
+        if ( xsm_tmem_share(d, sharer->d) || xsm_tmem_share(sharer->d, d) )
+            return false;
+
+    return true;
+}
+
 /*
  * One user more, of the pool that is there, or else of @new, which may be
  * NULL.
- * Return: which of them; NULL: neither
+ * Return: which of them; NULL: neither; -EACCES: the policy forbids it
  */
-static struct shared_pool *shared_use(const uint64_t *uuid,
+static struct shared_pool *shared_use(struct sharer *sharer,
+                                      const uint64_t *uuid,
                                       struct shared_pool *new)
 {
     struct shared_pool *s;
@@ -253,17 +275,24 @@ static struct shared_pool *shared_use(const uint64_t *uuid,
         list_add_tail(&s->list, &shared_pools);
         nr_shared++;
     }
-    if ( s )
+    if ( s && !may_share(sharer->d, s) )
+        s = ERR_PTR(-EACCES);
+    else if ( s )
+    {
+        list_add_tail(&sharer->list, &s->sharers);
         s->users++;
+    }
     spin_unlock(&shared_lock);
 
     return s;
 }
 
-/* Return: the id, or an error of the engine's */
-static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
+/* Return: the id; -EACCES; or an error of the engine's */
+static int shared_join(struct domain *d, const uint64_t *uuid)
 {
+    struct tmem_domain *td = d->tmem;
     struct shared_pool *s, *new = NULL;
+    struct sharer *sharer;
     int id, rc = 0;
 
     percpu_write_lock(tmem_rwlock, &td->lock);
@@ -271,15 +300,22 @@ static int shared_join(struct tmem_domain *td, const uint64_t *uuid)
     if ( id < 0 )
         goto out;
 
-    s = shared_use(uuid, NULL);
+    sharer = &td->sharer[id];
+    sharer->d = d;
+    s = shared_use(sharer, uuid, NULL);
     if ( !s )
     {
         /* It takes a while to make one: not under shared_lock */
         new = shared_new(uuid);
         rc = new ? -ENOSPC : -ENOMEM;
-        s = shared_use(uuid, new);
+        s = shared_use(sharer, uuid, new);
         if ( new && s != new )
             shared_destroy(new);        /* as above */
+    }
+    if ( IS_ERR(s) )
+    {
+        rc = PTR_ERR(s);
+        s = NULL;
     }
     td->shared[id] = s;
     if ( !s )
@@ -316,7 +352,10 @@ static int shared_leave(struct tmem_domain *td, unsigned int id)
         spin_lock(&shared_lock);
         last = s->users == 1;
         if ( !last )
+        {
+            list_del(&td->sharer[id].list);
             s->users--;
+        }
         else if ( !list_empty(&s->list) )
         {
             list_del_init(&s->list);
@@ -385,11 +424,13 @@ static void pool_put(struct tmem_domain *td, const struct tme_client *client)
  */
 
 /* Return: the id or an error, the hypercall's own */
-static long new_pool(struct tmem_domain *td, const struct tmem_op *op)
+static long new_pool(struct domain *d, const struct tmem_op *op)
 {
+    struct tmem_domain *td = d->tmem;
     uint32_t flags = op->u.creat.flags;
     uint32_t kind = flags & (TMEM_POOL_PERSIST | TMEM_POOL_SHARED);
-    int id;
+    bool shared = kind == TMEM_POOL_SHARED && !uuid_none(op->u.creat.uuid);
+    int id = -EACCES;
 
     if ( (flags >> TMEM_POOL_VERSION_SHIFT) != TMEM_SPEC_VERSION ||
          ((flags >> TMEM_POOL_PAGESIZE_SHIFT) & TMEM_POOL_PAGESIZE_MASK) !=
@@ -400,13 +441,12 @@ static long new_pool(struct tmem_domain *td, const struct tmem_op *op)
          kind == (TMEM_POOL_PERSIST | TMEM_POOL_SHARED) )
         return -EPERM;
 
-    if ( kind == TMEM_POOL_SHARED && !uuid_none(op->u.creat.uuid) &&
-         authorised(td, op->u.creat.uuid) )
-        id = shared_join(td, op->u.creat.uuid);
-    else
+    if ( shared && authorised(td, op->u.creat.uuid) )
+        id = shared_join(d, op->u.creat.uuid);
+    if ( id == -EACCES )
     {
         /* Its own pool, as the ABI has it: the guest cannot tell */
-        if ( kind == TMEM_POOL_SHARED && !uuid_none(op->u.creat.uuid) )
+        if ( shared )
             gprintk(XENLOG_WARNING,
                     "tmem: shared pool %*phN: not authorised, made private\n",
                     (int)sizeof(op->u.creat.uuid), op->u.creat.uuid);
@@ -687,7 +727,7 @@ static int do_op(struct domain *d, const struct tmem_op *op)
         return -EOPNOTSUPP;
 
     case TMEM_NEW_POOL:
-        return new_pool(td, op);
+        return new_pool(d, op);
 
     case TMEM_DESTROY_POOL:
         return destroy_pool(td, op->pool_id);
@@ -899,9 +939,15 @@ void tmem_page_goes_offline(void)
  * Control
  */
 
-/* With its lock held.  NULL: no such domain, or it has no tmem */
+/*
+ * With its lock held.  NULL: no such domain, it has no tmem, or who asks may
+ * not know of that
+ */
 static struct tmem_domain *control_get(struct domain *d)
 {
+    if ( xsm_tmem_control(XSM_PRIV, d) )
+        return NULL;
+
     spin_lock(&control_lock);
     if ( d->tmem && !d->tmem->dying )
         return d->tmem;
