@@ -81,7 +81,10 @@
 #include <xen/param.h>
 #include <xen/sched.h>
 #include <xen/tmem.h>
+#include <xen/vm_event.h>
 #include <xsm/xsm.h>
+#include <asm/mem_paging.h>
+#include <asm/mem_sharing.h>
 #include <asm/p2m.h>
 #include <asm/paging.h>
 #include <public/sysctl.h>
@@ -145,6 +148,17 @@ static unsigned int nr_shared;
 unsigned int tmem_persistent_pages(const struct domain *d)
 {
     return d->tmem ? tme_client_frames(&d->tmem->client, true) : 0;
+}
+
+/*
+ * What a domain does not own just now because it was paged out, or is shared
+ * with others, it gets back some time: the room for that is not for persistent
+ * pages.
+ */
+static bool room_is_lent(const struct domain *d)
+{
+    return mem_paging_enabled(d) || mem_sharing_is_fork(d) ||
+           (is_hvm_domain(d) && mem_sharing_enabled(d));
 }
 
 /* After a put that took memory for good, or another did: was it too much? */
@@ -438,7 +452,8 @@ static long new_pool(struct domain *d, const struct tmem_op *op)
          (flags & ~(TMEM_POOL_VERSION_MASK << TMEM_POOL_VERSION_SHIFT |
                     TMEM_POOL_PAGESIZE_MASK << TMEM_POOL_PAGESIZE_SHIFT |
                     TMEM_POOL_PERSIST | TMEM_POOL_SHARED)) ||
-         kind == (TMEM_POOL_PERSIST | TMEM_POOL_SHARED) )
+         kind == (TMEM_POOL_PERSIST | TMEM_POOL_SHARED) ||
+         (kind == TMEM_POOL_PERSIST && room_is_lent(d)) )
         return -EPERM;
 
     if ( shared && authorised(td, op->u.creat.uuid) )
@@ -582,7 +597,7 @@ static int put_page_op(struct domain *d, const struct tmem_op *op)
 
     /* If this is not the pool that it was any more, the page is gone, too */
     if ( !rc && tme_pool_flags(client, pool) == TME_POOL_PERSISTENT &&
-         over_max_pages(d) )
+         (over_max_pages(d) || room_is_lent(d)) )
     {
         tme_flush_page(client, pool, oid, index);
         rc = -ENOMEM;
