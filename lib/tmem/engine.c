@@ -692,6 +692,8 @@ static void tme_lru_add(struct tme_shard *shard, struct tme_page *page)
 	tme_page_count(shard, page, 1);
 	if (!page->pers) {
 		spin_lock(&client->lru_lock);
+		if (!client->eph_pages && READ_ONCE(client->host->barren))
+			WRITE_ONCE(client->host->barren, false);
 		list_add_tail(&page->lru, &client->lru);
 		WRITE_ONCE(client->eph_pages, client->eph_pages + 1);
 		spin_unlock(&client->lru_lock);
@@ -793,15 +795,16 @@ enum { TME_NOTHING, TME_DRY, TME_EXCESS };	/* tme_excess(), at least */
  */
 static u64 tme_excess(struct tme_client *client)
 {
-	u64 used = atomic_long_read(&client->used[0]);
+	/* It may be below 0 for a moment */
+	long used = atomic_long_read(&client->used[0]);
 
-	if (!READ_ONCE(client->eph_pages) ||
-	    used / PAGE_SIZE <= READ_ONCE(client->min))
+	if (!READ_ONCE(client->eph_pages) || used <= 0 ||
+	    (unsigned long)used / PAGE_SIZE <= READ_ONCE(client->min))
 		return TME_NOTHING;
 	if (tme_dry(client))
 		return TME_DRY;
 	return TME_EXCESS +
-	       used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
+	       (u64)used * TME_WEIGHT_DEFAULT / READ_ONCE(client->weight);
 }
 
 struct tme_choice {
@@ -871,24 +874,51 @@ static struct tme_client *tme_choose(struct tme_host *host,
 
 /*
  * The client that was chosen last, or @own, whichever has more; NULL: neither
- * has a page.  Without the lock: while @pickers is not 0 no client goes away,
- * so that must not be for long.
+ * has a page.  Without the lock: a client that is going away has to wait for
+ * this look, see tme_wait_for_pickers().
  */
 static struct tme_client *tme_pick_last(struct tme_host *host,
 					struct tme_client *own)
 {
+	atomic_long_t *picking = &own->picking[READ_ONCE(host->phase) & 1];
 	struct tme_choice best = { .excess = TME_NOTHING };
 
-	/* Ordered: pairs with the one in tme_client_destroy() */
-	atomic_long_add_return(1, &host->pickers);
+	/* Ordered: pairs with the one in tme_wait_for_pickers() */
+	atomic_long_add_return(1, picking);
 	/* Pairs with the release in tme_choose() */
 	tme_consider(&best, smp_load_acquire(&host->victim));
 	tme_consider(&best, own);
 	if (best.client)
 		atomic_long_inc(&best.client->evictors);
 	/* Ordered, as above: the client has its evictor before this */
-	atomic_long_add_return(-1, &host->pickers);
+	atomic_long_add_return(-1, picking);
 	return best.client;
+}
+
+/* Under host->lock */
+static void tme_wait_for_phase(struct tme_host *host, u32 phase)
+{
+	struct tme_client *client;
+
+	list_for_each_entry(client, &host->clients, node)
+		while (atomic_long_add_return(0, &client->picking[phase & 1]))
+			cpu_relax();
+}
+
+/*
+ * A client is not the victim any more.  Wait, under host->lock, until no put is
+ * left in tme_pick_last() that has seen it there.  One that is not counted yet
+ * when we look sees the new victim.  As in SRCU: first those that took long to
+ * count after an earlier turn of the phase, then those of this phase.  New ones
+ * count in the other, so neither takes longer than one look of each CPU.
+ */
+static void tme_wait_for_pickers(struct tme_host *host)
+{
+	u32 phase = host->phase;
+
+	tme_wait_for_phase(host, phase + 1);
+	smp_store_release(&host->phase, phase + 1);
+	tme_wait_for_phase(host, phase);
 }
 
 /* Under host->lock.  The more clients there are, the more puts take the same */
@@ -1683,6 +1713,7 @@ int tme_client_destroy(struct tme_client *client)
 {
 	struct tme_host *host = client->host;
 	int id, err, work = TME_WORK;
+	bool first = false;
 
 	/* From here on nobody else can choose to evict from it */
 	spin_lock(&host->lock);
@@ -1693,10 +1724,13 @@ int tme_client_destroy(struct tme_client *client)
 			WRITE_ONCE(host->victim, NULL);
 		list_del_init(&client->node);
 		host->nr_clients--;
+		tme_wait_for_pickers(host);
+		first = true;
 	}
 	spin_unlock(&host->lock);
 	/* ... nor count on what it has */
-	tme_client_set_min(client, ULONG_MAX);
+	if (first)
+		tme_client_set_min(client, ULONG_MAX);
 
 	for (id = 0; id < TME_MAX_POOLS; id++) {
 		if (!client->pool[id].shards)
@@ -1705,9 +1739,8 @@ int tme_client_destroy(struct tme_client *client)
 		if (err == -EAGAIN)
 			return err;
 	}
-	/* Ordered: pairs with those in tme_pick_last() and in tme_unpick() */
-	if (atomic_long_add_return(0, &host->pickers) ||
-	    atomic_long_add_return(0, &client->evictors))
+	/* Ordered: pairs with the one in tme_unpick() */
+	if (atomic_long_add_return(0, &client->evictors))
 		return -EAGAIN;
 
 	for (id = 0; id < TME_MAX_POOLS; id++) {
@@ -1819,8 +1852,10 @@ EXPORT_SYMBOL_GPL(tme_client_stats);
  */
 unsigned long tme_client_frames(struct tme_client *client, bool pers)
 {
-	return DIV_ROUND_UP((unsigned long)atomic_long_read(&client->used[pers]),
-			    PAGE_SIZE);
+	/* It may be below 0 for a moment */
+	long bytes = atomic_long_read(&client->used[pers]);
+
+	return bytes > 0 ? DIV_ROUND_UP((unsigned long)bytes, PAGE_SIZE) : 0;
 }
 EXPORT_SYMBOL_GPL(tme_client_frames);
 
@@ -1850,7 +1885,7 @@ int tme_host_init(struct tme_host *host)
 	host->dry = 0;
 	host->barren = false;
 	host->limit = ULONG_MAX;
-	atomic_long_set(&host->pickers, 0);
+	host->phase = 0;
 	atomic_long_set(&host->freeable, 0);
 	atomic_long_set(&host->chunks[0], 0);
 	atomic_long_set(&host->chunks[1], 0);

@@ -55,12 +55,12 @@ struct tme_stats {
  * @chunks: frames they do take, for ephemeral and for persistent pages, counted
  *	in chunks of TME_CHUNK bytes per client
  * @freeable: frames that eviction could give back: the sum of the clients'
- * @pickers: how many look at @victim without the lock, at this moment
  * @lock: protects what follows; puts only try it, gets and flushes do not
  * @clients: list of struct tme_client
  * @nr_clients: its length
  * @hand: in the list, at the client that was looked at last, to choose a victim
  * @victim: the client that was chosen last; NULL: none; read without the lock
+ * @phase: in which of the clients' @picking those count that look at @victim
  * @quota: how many puts may take @victim without choosing again
  * @dry: number of the round in which clients that gave no memory come last; odd
  *	when there are such clients; also changed without the lock
@@ -73,13 +73,13 @@ struct tme_host {
 
 	atomic_long_t chunks[2] ____cacheline_aligned;
 	atomic_long_t freeable;
-	atomic_long_t pickers;
 
 	spinlock_t lock ____cacheline_aligned;	/* of all that follows */
 	struct list_head clients;
 	unsigned int nr_clients;
 	struct list_head *hand;
 	struct tme_client *victim;
+	u32 phase;
 	unsigned int quota;
 	u32 dry;
 	bool barren;
@@ -109,7 +109,9 @@ struct tme_pool {
  * @node: in host->clients
  * @dry: the round, as in host->dry, in which evicting from it gave no memory
  * @evictors: how many others are about to evict from this client
- * @lock: protects the states of the pools
+ * @picking: how many of its puts look at host->victim without the lock, at this
+ *	moment, by host->phase
+ * @lock: protects the states of the pools, @min, @keep and @shards_bytes
  * @pool: the pools
  * @slots: allocators of compressed slots, and perhaps of metadata, of ephemeral
  *	and of persistent pages: what stays must not hold on to the memory of what
@@ -132,6 +134,7 @@ struct tme_client {
 	struct list_head node;
 	u32 dry;
 	atomic_long_t evictors;
+	atomic_long_t picking[2];
 	spinlock_t lock;	/* of the states in @pool */
 	struct tme_pool pool[TME_MAX_POOLS];
 	struct port_slots *slots[2];
