@@ -917,6 +917,7 @@ static void tme_wait_for_pickers(struct tme_host *host)
 	u32 phase = host->phase;
 
 	tme_wait_for_phase(host, phase + 1);
+	/* A put that counts in the new phase sees the new victim */
 	smp_store_release(&host->phase, phase + 1);
 	tme_wait_for_phase(host, phase);
 }
