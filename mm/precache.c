@@ -86,8 +86,10 @@
  * When the inode is back its bit is clear.  A filter in the super block, one bit
  * for each of many inodes, says whether there may be something from earlier.  It
  * is emptied with each new epoch, and otherwise only added to, so one day it says
- * yes to all.  A get then asks in vain.  A flush drops the whole object, once,
- * and notes in AS_PRECACHE_FRESH that nothing from earlier is left.
+ * yes to all.  A get then asks in vain.  Pages from earlier have the same handles
+ * as new ones, so a flush of a few pages need not know which they are.  A flush
+ * of the whole object notes in AS_PRECACHE_FRESH that nothing from earlier is
+ * left.
  *
  * All this relies on the inode coming back as it has left.  After a journal was
  * aborted it may not: ext4 asks for no page then.
@@ -259,18 +261,16 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid;
 	pgoff_t nr;
-	bool old;
 	int ret;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
 	if (start > end || !fs)
 		return;
-	old = precache_has_old(fs, mapping);
-	if (!old && !precache_has_new(mapping))
+	if (!precache_has_new(mapping) && !precache_has_old(fs, mapping))
 		return;
 
 	oid = precache_oid(fs, mapping);
-	if (!old && end - start < PRECACHE_FLUSH_PAGES) {
+	if (end - start < PRECACHE_FLUSH_PAGES) {
 		for (nr = end - start + 1; nr; nr--)
 			precache_flush_one(fs, &oid, start++);
 		return;

@@ -841,7 +841,26 @@ static void precache_file_that_comes_back_finds_its_pages(struct kunit *test)
 	iput(file.inode);
 }
 
-/* The first flush takes all that is left from earlier: no other is needed */
+/* A few pages are flushed one by one, from whatever time they are */
+static void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
+{
+	struct precache_mount file = precache_file(test, 0);
+	unsigned long ino = file.inode->i_ino;
+
+	precache_reclaim(test, &file, 1, 1);
+	precache_reclaim(test, &file, 2, 2);
+	iput(file.inode);
+	file = precache_file(test, ino);
+	fake_forget_calls();
+	precache_flush_range(file.mapping, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, &file, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, &file, 1, 1));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, &file, 2, 2));
+	iput(file.inode);
+}
+
+/* A flush of all takes what is left from earlier: no other is needed */
 static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 {
 	struct precache_mount file = precache_file(test, 0);
@@ -852,7 +871,7 @@ static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 	iput(file.inode);
 	file = precache_file(test, ino);
 	fake_forget_calls();
-	precache_flush_range(file.mapping, 7, 7);
+	precache_flush_range(file.mapping, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_FLUSH_OBJECT));
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
@@ -1012,6 +1031,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_file_systems_do_not_meet),
 	KUNIT_CASE(precache_files_do_not_meet),
 	KUNIT_CASE(precache_file_that_comes_back_finds_its_pages),
+	KUNIT_CASE(precache_file_that_comes_back_keeps_the_others),
 	KUNIT_CASE(precache_file_that_comes_back_is_flushed_once),
 	KUNIT_CASE(precache_deleted_file_leaves_nothing),
 	KUNIT_CASE_PARAM(precache_file_obstacle_leaves_nothing,

@@ -345,7 +345,7 @@ static void pages_outlive_the_inode_in_memory(void)
 
 /*
  * When it is back, what changes the file must find these pages, though nothing
- * has been put since.  Hook: the filter in precache_has_pages().
+ * has been put since.  Hook: the filter in precache_has_old().
  */
 static void inode_back_in_memory_is_flushed(void)
 {
@@ -360,6 +360,28 @@ static void inode_back_in_memory_is_flushed(void)
 	file_write_direct(fd, NEW, 0, PAGE);
 	file_verify(fd, NEW, 0, PAGE);
 	CHECK_OP(since(PRECACHE_GET), ==, 0);
+}
+
+/*
+ * That takes no more than what was changed, though nobody knows which pages are
+ * from earlier.
+ */
+static void small_write_to_inode_back_in_memory_keeps_the_rest(void)
+{
+	const size_t pages = 1000, len = pages * PAGE;
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, len);
+	unsigned long ino = file_ino(fd);
+
+	to_tmem(fd);
+	close(fd);
+	drop_inode(ino);
+	fd = SYS(open(FS(0) "/file", O_RDWR));
+	file_write_direct(fd, NEW, 5 * PAGE, PAGE);
+	file_verify(fd, OLD, 0, 5 * PAGE);
+	file_verify(fd, NEW, 5 * PAGE, PAGE);
+	file_verify(fd, OLD, 6 * PAGE, len - 6 * PAGE);
+	CHECK_OP(since(PRECACHE_GET), ==, (long)pages - 1);
 }
 
 /*
@@ -506,6 +528,8 @@ static const struct test tests[] = {
 	{ "pages_outlive_the_inode_in_memory",
 	  pages_outlive_the_inode_in_memory },
 	{ "inode_back_in_memory_is_flushed", inode_back_in_memory_is_flushed },
+	{ "small_write_to_inode_back_in_memory_keeps_the_rest",
+	  small_write_to_inode_back_in_memory_keeps_the_rest },
 	{ "inode_leaves_nothing_outdated", inode_leaves_nothing_outdated },
 	{ "reused_inode_shows_no_old_data", reused_inode_shows_no_old_data },
 	{ "read_only_file_in_huge_page_is_whole",
