@@ -27,10 +27,11 @@
  * nobody can put a page that is being got.
  *
  * The memory of a folio that is put may still change through a reference that
- * get_user_pages() took earlier.  Whoever does that makes the folio dirty before
- * he drops the reference.  __remove_mapping() looks for both after the put: it
- * gives up if there is such a reference or if the folio is dirty, and then
- * flushes what was put.
+ * get_user_pages() took earlier.  Whoever does that makes the folio dirty
+ * before the reference is dropped.  __remove_mapping() looks for both after the
+ * put: it gives up if there is such a reference or if the folio is dirty, and
+ * then flushes what was put.  A folio with such a reference from the start
+ * stays, and is neither put nor flushed.
  *
  *
  *	Ranges
@@ -317,10 +318,6 @@ static bool precache_refuses(struct address_space *mapping)
 	       READ_ONCE(mapping->wb_err);
 }
 
-/*
- * The reference count is looked at to save the copy: __remove_mapping() will
- * give up if somebody else holds the folio.
- */
 static bool precache_may_put(const struct precache_fs *fs,
 			     struct address_space *mapping,
 			     struct folio *folio)
@@ -330,7 +327,6 @@ static bool precache_may_put(const struct precache_fs *fs,
 	       folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
 	       !folio_test_writeback(folio) && !folio_test_private(folio) &&
 	       !folio_contain_hwpoisoned_page(folio) &&
-	       folio_ref_count(folio) == 1 + folio_nr_pages(folio) &&
 	       folio_next_index(folio) - 1 <= U32_MAX &&
 	       !mapping_exiting(mapping) && !precache_refuses(mapping);
 }
@@ -345,8 +341,10 @@ static bool precache_may_put(const struct precache_fs *fs,
  * Puts the folio, if it may be put, or else flushes what there is.
  *
  * Context: process, in reclaim.
+ * Return: true if somebody else holds the folio, so that it must stay, and
+ * nothing was done.
  */
-void __precache_evict(struct address_space *mapping, struct folio *folio,
+bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
@@ -355,13 +353,16 @@ void __precache_evict(struct address_space *mapping, struct folio *folio,
 	long i;
 
 	if (!fs)
-		return;
+		return false;
+	/* __remove_mapping() would find that out, but after a copy or a flush */
+	if (folio_ref_count(folio) != 1 + folio_nr_pages(folio))
+		return true;
 
 	oid = precache_oid(fs, mapping);
 	smp_rmb();	/* epoch before draining, see precache_drop_begin() */
 	if (!reclaimed || !precache_may_put(fs, mapping, folio)) {
 		__precache_flush_folio(mapping, folio);
-		return;
+		return false;
 	}
 
 	set_bit(AS_PRECACHE, &mapping->flags);
@@ -378,6 +379,7 @@ void __precache_evict(struct address_space *mapping, struct folio *folio,
 		if (ret == -EIO)
 			precache_kill(fs, ret);
 	}
+	return false;
 }
 
 /**

@@ -301,11 +301,6 @@ static void raise_has_hwpoisoned(struct inode *inode, struct folio *folio)
 	folio_test_set_has_hwpoisoned(folio);
 }
 
-static void raise_reference(struct inode *inode, struct folio *folio)
-{
-	folio_get(folio);
-}
-
 static void raise_encrypted(struct inode *inode, struct folio *folio)
 {
 	inode->i_flags |= S_ENCRYPTED;
@@ -366,8 +361,6 @@ static const struct precache_obstacle precache_obstacles[] = {
 	{ "hwpoison inside", raise_has_hwpoisoned, .order = 2,
 	  .impossible = !IS_ENABLED(CONFIG_MEMORY_FAILURE) ||
 			!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) },
-	{ "extra reference", raise_reference },
-	{ "extra reference, large", raise_reference, .order = 2 },
 	{ "exiting", raise_exiting },
 	{ "encrypted", raise_encrypted, .file = true },
 	{ "verity", raise_verity, .file = true },
@@ -433,6 +426,29 @@ static void precache_file_obstacle_refuses_get(struct kunit *test)
 	fake_forget_calls();
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 4, 1));
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
+/* It stays in the page cache, and so what is below it does no harm */
+static void precache_busy_folio_stays_and_costs_no_call(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+	unsigned int order;
+
+	for (order = 0; order <= 2; order += 2) {
+		folio = precache_clean_folio(test, fs->mapping, 4, order, 1);
+		KUNIT_EXPECT_FALSE(test, precache_evict(fs->mapping, folio,
+							true));
+		fake_forget_calls();
+
+		folio = precache_clean_folio(test, fs->mapping, 4, order, 2);
+		folio_get(folio);
+		KUNIT_EXPECT_TRUE(test, precache_evict(fs->mapping, folio,
+						       true));
+		KUNIT_EXPECT_TRUE(test, precache_evict(fs->mapping, folio,
+						       false));
+		KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+	}
 }
 
 static void precache_eviction_for_another_reason_flushes(struct kunit *test)
@@ -1013,6 +1029,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE_PARAM(precache_file_obstacle_refuses_get,
 			 precache_file_obstacle_gen_params),
 	KUNIT_CASE(precache_eviction_for_another_reason_flushes),
+	KUNIT_CASE(precache_busy_folio_stays_and_costs_no_call),
 	KUNIT_CASE(precache_index_beyond_32_bits_is_refused),
 	KUNIT_CASE(precache_sysfs_gates_puts_only),
 	KUNIT_CASE(precache_gate_refuses_get),

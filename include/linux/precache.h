@@ -38,7 +38,7 @@ static inline void precache_exclude(struct address_space *mapping) { }
 #endif
 
 bool __precache_mapping(struct address_space *mapping);
-void __precache_evict(struct address_space *mapping, struct folio *folio,
+bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed);
 bool __precache_get(struct folio *folio, sector_t block);
 void __precache_flush_folio(struct address_space *mapping, struct folio *folio);
@@ -54,12 +54,15 @@ static inline bool precache_mapping(struct address_space *mapping)
 	return precache_enabled() && __precache_mapping(mapping);
 }
 
-/* A folio is about to leave the page cache: put it or flush it. */
-static inline void precache_evict(struct address_space *mapping,
+/*
+ * A folio is about to leave the page cache: put it or flush it.  True: it is
+ * busy and must stay.
+ */
+static inline bool precache_evict(struct address_space *mapping,
 				  struct folio *folio, bool reclaimed)
 {
-	if (precache_enabled())
-		__precache_evict(mapping, folio, reclaimed);
+	return precache_enabled() &&
+	       __precache_evict(mapping, folio, reclaimed);
 }
 
 /* Fill a new folio with what @block has.  True: it is filled, spare the disk. */
