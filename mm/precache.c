@@ -67,11 +67,15 @@
  *
  *	Which inodes have pages in tmem
  *
- * A bit in mapping->flags, AS_PRECACHE, says that there ever was a put.
- * Without it gets and flushes need not ask the backend: unlinking files that
- * were never evicted costs nothing.  It is set before the put, and so before
- * the folio leaves the xarray; who finds the xarray empty and then (after a
- * read barrier) the bit clear knows that there was no put.
+ * A bit in mapping->flags, AS_PRECACHE, says that there was a put since the
+ * inode was read in.  Without it gets and flushes need not ask the backend:
+ * unlinking files that were never evicted costs nothing.  A put that the backend
+ * refused leaves nothing, and so does not set it.
+ *
+ * The bit is set after the put and before the folio leaves the xarray.  An
+ * invalidator that finds the xarray empty and then (after a read barrier) the
+ * bit clear knows that there was no put.  One that comes earlier finds the
+ * folio in the xarray and waits for its lock.
  *
  * Under memory pressure inodes leave memory soon after their last page, and
  * with them would go what precache has of all small files.  So an inode's object
@@ -349,6 +353,7 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid;
+	bool any = false;
 	int ret;
 	long i;
 
@@ -365,20 +370,19 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		return false;
 	}
 
-	set_bit(AS_PRECACHE, &mapping->flags);
-	/*
-	 * Before the put, for a flush of the whole inode that does not wait
-	 * for this folio; before the removal, for one that finds the xarray
-	 * empty.
-	 */
-	smp_mb__after_atomic();
 	for (i = 0; i < folio_nr_pages(folio); i++) {
 		ret = tmem_put_page(fs->pool, &oid, folio->index + i,
 				    folio_page(folio, i));
 		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
 		if (ret == -EIO)
 			precache_kill(fs, ret);
+		any |= !ret;
 	}
+	if (!any)
+		return false;
+	if (!test_bit(AS_PRECACHE, &mapping->flags))
+		set_bit(AS_PRECACHE, &mapping->flags);
+	smp_mb();	/* bit before removal, see precache_has_new() */
 	return false;
 }
 

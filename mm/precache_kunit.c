@@ -262,6 +262,23 @@ static void precache_failed_put_is_counted_and_leaves_nothing(struct kunit *test
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 11, 0x13));
 }
 
+/* Then nothing has to be asked for or flushed */
+static void precache_refused_put_leaves_no_mark(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	fake_fail(FAKE_PUT_PAGE, 1, -ENOMEM);
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT_FAIL));
+	fake_forget_calls();
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 2));
+}
+
 /* What stops a put, and if it is about the file a get, too */
 struct precache_obstacle {
 	const char *what;
@@ -1024,6 +1041,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_put_and_exclusive_get),
 	KUNIT_CASE(precache_large_folio_is_put_by_pages),
 	KUNIT_CASE(precache_failed_put_is_counted_and_leaves_nothing),
+	KUNIT_CASE(precache_refused_put_leaves_no_mark),
 	KUNIT_CASE_PARAM(precache_obstacle_flushes_instead_of_put,
 			 precache_obstacle_gen_params),
 	KUNIT_CASE_PARAM(precache_file_obstacle_refuses_get,
