@@ -47,11 +47,11 @@
  * - also when the scan found nothing.
  *
  * That is still not enough for those who do not hold the invalidate_lock
- * (direct I/O).  While they scan, reclaim can put an outdated folio just ahead
- * of the scan; the scan finds nothing there; a reader then inserts a new
- * folio and gets the outdated copy; the flush comes too late.  Hence the gate:
- * an invalidator raises a counter before the scan and lowers it after the
- * flush, and a get that sees it raised is a miss.
+ * (direct I/O).  While they scan, reclaim can put an outdated
+ * folio just ahead of the scan; the scan finds nothing there; a reader then
+ * inserts a new folio and gets the outdated copy; the flush comes too late.
+ * Hence the gate: an invalidator raises a counter before the scan and lowers it
+ * after the flush, and a get that sees it raised is a miss.
  *
  *	reader				invalidator
  *	insert folio			raise gate
@@ -68,9 +68,9 @@
  *	Which inodes have pages in tmem
  *
  * A bit in mapping->flags, AS_PRECACHE, says that there was a put since the
- * inode was read in.  Without it gets and flushes need not ask the backend:
- * unlinking files that were never evicted costs nothing.  A put that the backend
- * refused leaves nothing, and so does not set it.
+ * inode was read in.  Without it gets and flushes need not ask
+ * the backend: unlinking files that were never evicted costs nothing.  A put
+ * that the backend refused leaves nothing, and so does not set it.
  *
  * The bit is set after the put and before the folio leaves the xarray.  An
  * invalidator that finds the xarray empty and then (after a read barrier) the
@@ -78,23 +78,24 @@
  * folio in the xarray and waits for its lock.
  *
  * Under memory pressure inodes leave memory soon after their last page, and
- * with them would go what precache has of all small files.  So an inode's object
- * stays when
+ * with them would go what precache has of all small files.  So an inode's
+ * object stays when
  *
  * - nothing of it was in the page cache any more, so that the invariant holds
  *   for each index, and nobody can change the file until it is read in again;
- * - the inode still has a link.  When the last one is gone the object is flushed
- *   before the inode number is free, so that no other file can inherit it;
+ * - the inode still has a link.  When the last one is gone the object is
+ *   flushed before the inode number is free, so that no other file can inherit
+ *   it;
  * - precache does not refuse the file.  Who bypasses the page cache (DAX), or
  *   has had a write error, leaves nothing behind.
  *
- * When the inode is back its bit is clear.  A filter in the super block, one bit
- * for each of many inodes, says whether there may be something from earlier.  It
- * is emptied with each new epoch, and otherwise only added to, so one day it says
- * yes to all.  A get then asks in vain.  Pages from earlier have the same handles
- * as new ones, so a flush of a few pages need not know which they are.  A flush
- * of the whole object notes in AS_PRECACHE_FRESH that nothing from earlier is
- * left.
+ * When the inode is back its bit is clear.  A filter in the super block, one
+ * bit for each of many inodes, says whether there may be something from
+ * earlier.  It is emptied with the pool, and otherwise only added to, so one
+ * day it says yes to all.  A get then asks in vain.  Pages from earlier have
+ * the same handles as new ones, so a flush of a few pages need not know which
+ * they are.  A flush of the whole object notes in AS_PRECACHE_FRESH that
+ * nothing from earlier is left.
  *
  * All this relies on the inode coming back as it has left.  After a journal was
  * aborted it may not: ext4 asks for no page then.
@@ -103,14 +104,21 @@
  *	Whole file systems
  *
  * One pool per super block, made at the end of fill_super and destroyed after
- * kill_sb(), when all inodes are gone.  Part of each handle is the epoch of
- * the file system.  One increment puts all that is in precache out of reach at
- * once: at drop_caches (somebody may have written to the block device below)
- * and remount.  The backend lets it age out.  drop_caches also refuses puts
- * until its scan is over, or else an outdated page could be put ahead of it
- * into the new epoch.  A put reads the epoch before it looks at that.  What
- * drop_caches cannot drop from the page cache, and what remount leaves in it,
- * may be put later: for these pages the page cache has the last word.
+ * kill_sb(), when all inodes are gone.  A file system for which there is no
+ * pool has to wait until another one is unmounted.
+ *
+ * drop_caches and remount destroy the pool, because somebody may have written
+ * to the block device below, and because the memory is wanted back.  There is
+ * no pool until the scan of drop_caches is over, or else an outdated page could
+ * be put ahead of it into the new one.  An operation reads the pool's id once,
+ * in an SRCU read section.  The pool is destroyed after its id has been
+ * withdrawn and all such sections have ended.  So nothing can reach it, also
+ * not by way of a new pool with the same id.  Whoever finds no pool has nothing
+ * to flush: what was there is out of reach already, and what will be put must
+ * still be in the xarray.  What drop_caches cannot drop from the page cache,
+ * and what remount leaves in it, may be put later: for these pages the page
+ * cache has the last word.
+ *
  *
  * File systems opt in.  They have to have blocks of the size of a page: with
  * smaller ones a page can be partly uptodate, partly written, and neither get
@@ -134,6 +142,7 @@
 #include <linux/pagemap.h>
 #include <linux/precache.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 #include <linux/sysfs.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
@@ -152,15 +161,25 @@
 #define PRECACHE_FILTER_MAX	22
 
 /**
+ * struct precache_filter - inodes that may have left pages, and no longer
+ * @bits: the map has 2^n bits
+ * @map: by hash of the inode number
+ */
+struct precache_filter {
+	unsigned int bits;
+	unsigned long map[];
+};
+
+/**
  * struct precache_fs - what precache knows of a super block
  * @sb: the super block
  * @list: in precache_list, under precache_lock
- * @pool: id of the pool; -1 while or because there is none
- * @dead: a flush failed; nothing is put or got any more
- * @draining: number of drop_caches in progress; nothing is put
- * @epoch: part of each handle
- * @filter_bits: the filter has 2^n bits
- * @filter: hash of inode number -> an inode has left pages here
+ * @pool: id of the pool; -EAGAIN while there is none, another negative errno
+ *	if the backend refused one.  Changed under precache_lock, used in a read
+ *	section of precache_srcu
+ * @dead: a flush failed; nothing is put, got or flushed any more
+ * @drops: number of drop_caches in progress, under precache_lock; no pool
+ * @filter: which inodes may have left pages; NULL before the first pool
  *
  * Lives from fill_super until after kill_sb().  Everybody else comes through
  * an inode or a mount, which do not exist outside of that.
@@ -170,10 +189,8 @@ struct precache_fs {
 	struct list_head list;
 	int pool;
 	bool dead;
-	atomic_t draining;
-	atomic_long_t epoch;
-	unsigned int filter_bits;
-	unsigned long filter[];
+	unsigned int drops;
+	struct precache_filter *filter;
 };
 
 DEFINE_STATIC_KEY_FALSE(precache_key);
@@ -184,6 +201,7 @@ static bool precache_puts = true;			/* sysfs: new puts */
 
 static DEFINE_MUTEX(precache_lock);	/* precache_list, making of pools */
 static LIST_HEAD(precache_list);
+DEFINE_STATIC_SRCU(precache_srcu);	/* use of pools */
 
 static atomic_t precache_gates[1 << PRECACHE_GATE_BITS];
 
@@ -200,10 +218,15 @@ static struct precache_fs *precache_fs_of(struct address_space *mapping)
 	return smp_load_acquire(&mapping->host->i_sb->s_precache);
 }
 
-static unsigned int precache_filter_bit(struct precache_fs *fs,
+static atomic_t *precache_gate(struct address_space *mapping)
+{
+	return &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
+}
+
+static unsigned int precache_filter_bit(const struct precache_filter *filter,
 					struct address_space *mapping)
 {
-	return hash_long(mapping->host->i_ino, fs->filter_bits);
+	return hash_long(mapping->host->i_ino, filter->bits);
 }
 
 /* May there be pages that were put since the inode was read in ... */
@@ -211,26 +234,26 @@ static bool precache_has_new(struct address_space *mapping)
 {
 	/* The caller's look at the xarray comes before the look at the bit */
 	smp_rmb();
-	return test_bit(AS_PRECACHE, &mapping->flags);
+	/* ... and that before the look at fs->pool, see precache_put() */
+	return test_bit_acquire(AS_PRECACHE, &mapping->flags);
 }
 
 /* ... or before?  See "Which inodes have pages in tmem" above. */
 static bool precache_has_old(struct precache_fs *fs,
 			     struct address_space *mapping)
 {
-	return !test_bit(AS_PRECACHE_FRESH, &mapping->flags) &&
-	       test_bit(precache_filter_bit(fs, mapping), fs->filter);
+	const struct precache_filter *filter = READ_ONCE(fs->filter);
+
+	return filter && !test_bit(AS_PRECACHE_FRESH, &mapping->flags) &&
+	       test_bit(precache_filter_bit(filter, mapping), filter->map);
 }
 
-static struct tmem_oid precache_oid(const struct precache_fs *fs,
-				    struct address_space *mapping)
+static struct tmem_oid precache_oid(struct address_space *mapping)
 {
-	return (struct tmem_oid){ {
-		mapping->host->i_ino, 0, atomic_long_read(&fs->epoch),
-	} };
+	return (struct tmem_oid){ { mapping->host->i_ino } };
 }
 
-/* Unreachable pages may stay in the pool.  Never look there again. */
+/* Never look again at what is in the pool, nor put anything there */
 static void precache_kill(struct precache_fs *fs, int err)
 {
 	if (!READ_ONCE(fs->dead))
@@ -239,15 +262,32 @@ static void precache_kill(struct precache_fs *fs, int err)
 	WRITE_ONCE(fs->dead, true);
 }
 
-static void precache_flush_one(struct precache_fs *fs,
-			       const struct tmem_oid *oid, pgoff_t index)
+static void precache_flush_pages(struct precache_fs *fs, int pool,
+				 const struct tmem_oid *oid, pgoff_t start,
+				 pgoff_t nr)
 {
 	int ret;
 
-	ret = tmem_flush_page(fs->pool, oid, index);
+	for (; nr; nr--) {
+		ret = tmem_flush_page(pool, oid, start++);
+		if (ret)
+			precache_kill(fs, ret);
+		count_vm_event(PRECACHE_FLUSH);
+	}
+}
+
+static void precache_flush_object(struct precache_fs *fs, int pool,
+				  const struct tmem_oid *oid,
+				  struct address_space *mapping)
+{
+	int ret;
+
+	ret = tmem_flush_object(pool, oid);
 	if (ret)
 		precache_kill(fs, ret);
-	count_vm_event(PRECACHE_FLUSH);
+	count_vm_event(PRECACHE_FLUSH_INODE);
+	smp_mb__before_atomic();	/* others then need not flush */
+	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
 }
 
 /**
@@ -264,28 +304,23 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 			    pgoff_t end)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
-	struct tmem_oid oid;
-	pgoff_t nr;
-	int ret;
+	struct tmem_oid oid = precache_oid(mapping);
+	int idx, pool;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
-	if (start > end || !fs)
-		return;
-	if (!precache_has_new(mapping) && !precache_has_old(fs, mapping))
+	if (start > end || !fs ||
+	    !(precache_has_new(mapping) || precache_has_old(fs, mapping)))
 		return;
 
-	oid = precache_oid(fs, mapping);
-	if (end - start < PRECACHE_FLUSH_PAGES) {
-		for (nr = end - start + 1; nr; nr--)
-			precache_flush_one(fs, &oid, start++);
-		return;
-	}
-	ret = tmem_flush_object(fs->pool, &oid);
-	if (ret)
-		precache_kill(fs, ret);
-	count_vm_event(PRECACHE_FLUSH_INODE);
-	smp_mb__before_atomic();	/* others then need not flush */
-	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
+	idx = srcu_read_lock(&precache_srcu);
+	pool = READ_ONCE(fs->pool);
+	if (pool < 0)
+		;	/* see "Whole file systems" above */
+	else if (end - start < PRECACHE_FLUSH_PAGES)
+		precache_flush_pages(fs, pool, &oid, start, end - start + 1);
+	else
+		precache_flush_object(fs, pool, &oid, mapping);
+	srcu_read_unlock(&precache_srcu, idx);
 }
 
 /**
@@ -326,13 +361,39 @@ static bool precache_may_put(const struct precache_fs *fs,
 			     struct address_space *mapping,
 			     struct folio *folio)
 {
-	return READ_ONCE(precache_puts) && !atomic_read(&fs->draining) &&
-	       !READ_ONCE(fs->dead) && READ_ONCE(fs->pool) >= 0 &&
+	return READ_ONCE(precache_puts) && !READ_ONCE(fs->dead) &&
+	       READ_ONCE(fs->pool) >= 0 &&
 	       folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
 	       !folio_test_writeback(folio) && !folio_test_private(folio) &&
 	       !folio_contain_hwpoisoned_page(folio) &&
 	       folio_next_index(folio) - 1 <= U32_MAX &&
 	       !mapping_exiting(mapping) && !precache_refuses(mapping);
+}
+
+static void precache_put(struct precache_fs *fs, struct address_space *mapping,
+			 struct folio *folio)
+{
+	struct tmem_oid oid = precache_oid(mapping);
+	int idx = srcu_read_lock(&precache_srcu);
+	int ret, pool = READ_ONCE(fs->pool);
+	bool any = false;
+	long i;
+
+	for (i = 0; pool >= 0 && i < folio_nr_pages(folio); i++) {
+		ret = tmem_put_page(pool, &oid, folio->index + i,
+				    folio_page(folio, i));
+		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
+		if (ret == -EIO)
+			precache_kill(fs, ret);
+		any |= !ret;
+	}
+	srcu_read_unlock(&precache_srcu, idx);
+	if (!any)
+		return;
+
+	if (!test_bit(AS_PRECACHE, &mapping->flags))
+		set_bit(AS_PRECACHE, &mapping->flags);
+	smp_mb();	/* bit before removal, see precache_has_new() */
 }
 
 /**
@@ -352,37 +413,16 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
-	struct tmem_oid oid;
-	bool any = false;
-	int ret;
-	long i;
 
 	if (!fs)
 		return false;
 	/* __remove_mapping() would find that out, but after a copy or a flush */
 	if (folio_ref_count(folio) != 1 + folio_nr_pages(folio))
 		return true;
-
-	oid = precache_oid(fs, mapping);
-	smp_rmb();	/* epoch before draining, see precache_drop_begin() */
-	if (!reclaimed || !precache_may_put(fs, mapping, folio)) {
+	if (reclaimed && precache_may_put(fs, mapping, folio))
+		precache_put(fs, mapping, folio);
+	else
 		__precache_flush_folio(mapping, folio);
-		return false;
-	}
-
-	for (i = 0; i < folio_nr_pages(folio); i++) {
-		ret = tmem_put_page(fs->pool, &oid, folio->index + i,
-				    folio_page(folio, i));
-		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
-		if (ret == -EIO)
-			precache_kill(fs, ret);
-		any |= !ret;
-	}
-	if (!any)
-		return false;
-	if (!test_bit(AS_PRECACHE, &mapping->flags))
-		set_bit(AS_PRECACHE, &mapping->flags);
-	smp_mb();	/* bit before removal, see precache_has_new() */
 	return false;
 }
 
@@ -400,8 +440,9 @@ bool __precache_get(struct folio *folio, sector_t block)
 {
 	struct address_space *mapping = folio->mapping;
 	struct precache_fs *fs = precache_fs_of(mapping);
-	atomic_t *gate = &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
-	struct tmem_oid oid;
+	struct tmem_oid oid = precache_oid(mapping);
+	bool hit = false;
+	int idx, pool;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
@@ -412,21 +453,23 @@ bool __precache_get(struct folio *folio, sector_t block)
 		return false;
 
 	smp_mb();	/* insertion before gate, see "Ranges" above */
-	if (atomic_read(gate))
+	if (atomic_read(precache_gate(mapping)))
 		return false;
 	smp_rmb();	/* a flush that fails does so before its gate is down */
 	if (READ_ONCE(fs->dead))
 		return false;
 
-	oid = precache_oid(fs, mapping);
-	if (tmem_get_page(fs->pool, &oid, folio->index, &folio->page) ||
-	    !tmem_paranoid_disk(fs->pool, &oid, folio, block)) {
-		count_vm_event(PRECACHE_GET_MISS);
-		return false;
+	idx = srcu_read_lock(&precache_srcu);
+	pool = READ_ONCE(fs->pool);
+	if (pool >= 0) {
+		hit = !tmem_get_page(pool, &oid, folio->index, &folio->page) &&
+		      tmem_paranoid_disk(pool, &oid, folio, block);
+		count_vm_event(hit ? PRECACHE_GET : PRECACHE_GET_MISS);
 	}
-	flush_dcache_folio(folio);
-	count_vm_event(PRECACHE_GET);
-	return true;
+	srcu_read_unlock(&precache_srcu, idx);
+	if (hit)
+		flush_dcache_folio(folio);
+	return hit;
 }
 EXPORT_SYMBOL_GPL(__precache_get);
 
@@ -448,6 +491,7 @@ bool __precache_mapping(struct address_space *mapping)
 static bool precache_keep(struct address_space *mapping)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
+	struct precache_filter *filter;
 
 	if (!fs || !mapping_exiting(mapping))
 		return false;
@@ -456,8 +500,12 @@ static bool precache_keep(struct address_space *mapping)
 		return true;
 	if (!mapping->host->i_nlink || precache_refuses(mapping))
 		return false;
-	if (test_bit(AS_PRECACHE, &mapping->flags))
-		set_bit(precache_filter_bit(fs, mapping), fs->filter);
+	if (!precache_has_new(mapping))
+		return true;
+	filter = READ_ONCE(fs->filter);
+	if (!filter)
+		return false;
+	set_bit(precache_filter_bit(filter, mapping), filter->map);
 	return true;
 }
 
@@ -479,7 +527,7 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
 	if (mapping_exiting(mapping) && READ_ONCE(mapping->nrpages))
 		precache_exclude(mapping);
 
-	gate = &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
+	gate = precache_gate(mapping);
 	atomic_inc(gate);
 	smp_mb__after_atomic();	/* gate before scan, see "Ranges" above */
 	return gate;
@@ -506,56 +554,8 @@ bool __precache_invalidate_end(struct address_space *mapping, atomic_t *gate,
 	if (gate) {
 		smp_mb__before_atomic();	/* flush before gate */
 		atomic_dec(gate);
-		return false;
 	}
-	return precache_fs_of(mapping);
-}
-
-/**
- * precache_drop_begin() - all clean pages of a file system will be dropped
- * @sb: super block, with s_umount held
- *
- * Puts out of reach whatever has been put, and refuses puts until
- * precache_drop_end().
- *
- * Context: process.
- */
-void precache_drop_begin(struct super_block *sb)
-{
-	struct precache_fs *fs = sb->s_precache;
-
-	if (!fs)
-		return;
-	/*
-	 * A put that reads the new epoch reads @draining later, and so sees it
-	 * raised; a put that reads the old epoch puts out of reach.
-	 */
-	atomic_inc(&fs->draining);
-	smp_mb__after_atomic();	/* pairs with the one in __precache_evict() */
-	atomic_long_inc(&fs->epoch);
-	/*
-	 * Now nothing from earlier can be found, and a put is later than
-	 * precache_drop_end().  But who finds the filter empty, and so does not
-	 * flush, must not leave a page to a get in the old epoch.
-	 */
-	smp_mb__after_atomic();
-	bitmap_zero(fs->filter, 1UL << fs->filter_bits);
-}
-
-/**
- * precache_drop_end() - the pages have been dropped
- * @sb: super block, with s_umount held
- *
- * Context: process.
- */
-void precache_drop_end(struct super_block *sb)
-{
-	struct precache_fs *fs = sb->s_precache;
-
-	if (!fs)
-		return;
-	smp_mb__before_atomic();	/* scan before new puts */
-	atomic_dec(&fs->draining);
+	return !gate && precache_fs_of(mapping);
 }
 
 /**
@@ -573,33 +573,115 @@ void precache_exclude(struct address_space *mapping)
 }
 EXPORT_SYMBOL_GPL(precache_exclude);
 
-static void precache_new_pool(struct precache_fs *fs)
+static struct precache_filter *precache_new_filter(void)
 {
-	int pool;
+	unsigned int bits = clamp(ilog2(totalram_pages()), PRECACHE_FILTER_MIN,
+				  PRECACHE_FILTER_MAX);
+	struct precache_filter *filter;
+
+	filter = kvzalloc(struct_size(filter, map, BITS_TO_LONGS(1UL << bits)),
+			  GFP_KERNEL);
+	if (filter)
+		filter->bits = bits;
+	return filter;
+}
+
+/* Return: false if there was none to be had */
+static bool precache_new_pool(struct precache_fs *fs)
+{
+	int pool = -ENOMEM;
 
 	lockdep_assert_held(&precache_lock);
-	pool = tmem_new_pool(0);
-	if (pool < 0) {
-		pr_warn("%s: no pool (%d), mounted without precache\n",
-			fs->sb->s_id, pool);
-		return;
+	if (!precache_enabled() || !precache_puts || fs->pool >= 0 ||
+	    fs->drops || fs->dead)
+		return true;
+	if (!fs->filter) {
+		/* Pairs with the address dependency in precache_has_old() */
+		smp_store_release(&fs->filter, precache_new_filter());
 	}
-	tmem_paranoid_name(pool, fs->sb->s_id);
-	WRITE_ONCE(fs->pool, pool);
+	if (fs->filter)
+		pool = tmem_new_pool(0);
+	if (pool >= 0)
+		tmem_paranoid_name(pool, fs->sb->s_id);
+	else if (pool != fs->pool)
+		pr_warn_ratelimited("%s: no pool (%d), mounted without precache\n",
+				    fs->sb->s_id, pool);
+	/* Pairs with the barriers in precache_put(): the filter comes first */
+	smp_store_release(&fs->pool, pool);
+	return pool >= 0;
+}
+
+/* Make pools for those that have none, oldest first */
+static void precache_new_pools(void)
+{
+	struct precache_fs *fs;
+
+	list_for_each_entry(fs, &precache_list, list)
+		if (!precache_new_pool(fs))
+			break;
+}
+
+/**
+ * precache_drop_begin() - all clean pages of a file system will be dropped
+ * @sb: super block, with s_umount held
+ *
+ * Drops whatever has been put, and refuses puts until precache_drop_end().
+ *
+ * Context: process, may sleep.
+ */
+void precache_drop_begin(struct super_block *sb)
+{
+	struct precache_fs *fs = sb->s_precache;
+	int pool;
+
+	if (!fs)
+		return;
+	mutex_lock(&precache_lock);
+	fs->drops++;
+	pool = fs->pool;
+	if (pool >= 0) {
+		WRITE_ONCE(fs->pool, -EAGAIN);
+		synchronize_srcu(&precache_srcu);
+		tmem_destroy_pool(pool);
+		/* Not earlier: who finds it empty does not flush */
+		bitmap_zero(fs->filter->map, 1UL << fs->filter->bits);
+	}
+	mutex_unlock(&precache_lock);
+}
+
+/**
+ * precache_drop_end() - the pages have been dropped
+ * @sb: super block, with s_umount held
+ *
+ * Context: process, may sleep.
+ */
+void precache_drop_end(struct super_block *sb)
+{
+	struct precache_fs *fs = sb->s_precache;
+
+	if (!fs)
+		return;
+	mutex_lock(&precache_lock);
+	fs->drops--;
+	if (fs->pool == -EAGAIN)
+		precache_new_pool(fs);
+	mutex_unlock(&precache_lock);
 }
 
 /**
  * precache_init_fs() - a file system opts in
  * @sb: super block; nothing can fail any more, no file has been read
  *
+ * While puts are switched off it is not asked: so one can mount without.
+ *
  * Context: process, may sleep; end of fill_super.
  */
 void precache_init_fs(struct super_block *sb)
 {
 	struct precache_fs *fs;
-	unsigned int bits;
 
-	if (!tmem_wanted(NULL) || !precache_allowed)
+	if (!tmem_wanted(NULL) || !precache_allowed ||
+	    !READ_ONCE(precache_puts))
 		return;
 	if (sb->s_blocksize != PAGE_SIZE) {
 		pr_info("%s: block size %lu is not the page size %lu, mounted without precache\n",
@@ -607,20 +689,15 @@ void precache_init_fs(struct super_block *sb)
 		return;
 	}
 
-	bits = clamp(ilog2(totalram_pages()), PRECACHE_FILTER_MIN,
-		     PRECACHE_FILTER_MAX);
-	fs = kvzalloc(struct_size(fs, filter, BITS_TO_LONGS(1UL << bits)),
-		      GFP_KERNEL);
+	fs = kzalloc(sizeof(*fs), GFP_KERNEL);
 	if (!fs)
 		return;
 	fs->sb = sb;
-	fs->pool = -1;
-	fs->filter_bits = bits;
+	fs->pool = -EAGAIN;
 
 	mutex_lock(&precache_lock);
-	list_add(&fs->list, &precache_list);
-	if (precache_enabled())
-		precache_new_pool(fs);
+	list_add_tail(&fs->list, &precache_list);
+	precache_new_pool(fs);
 	/* Pairs with the acquire in precache_fs_of() */
 	smp_store_release(&sb->s_precache, fs);
 	mutex_unlock(&precache_lock);
@@ -642,11 +719,13 @@ void precache_destroy_fs(struct super_block *sb)
 
 	mutex_lock(&precache_lock);
 	list_del(&fs->list);
-	mutex_unlock(&precache_lock);
 	if (fs->pool >= 0)
 		tmem_destroy_pool(fs->pool);
+	precache_new_pools();
+	mutex_unlock(&precache_lock);
 	sb->s_precache = NULL;
-	kvfree(fs);
+	kvfree(fs->filter);
+	kfree(fs);
 }
 
 /**
@@ -659,15 +738,12 @@ void precache_destroy_fs(struct super_block *sb)
  */
 void precache_backend_ready(void)
 {
-	struct precache_fs *fs;
-
 	if (!precache_allowed)
 		return;
 
 	mutex_lock(&precache_lock);
 	static_branch_enable(&precache_key);
-	list_for_each_entry(fs, &precache_list, list)
-		precache_new_pool(fs);
+	precache_new_pools();
 	mutex_unlock(&precache_lock);
 }
 
@@ -686,7 +762,10 @@ static ssize_t precache_store(struct kobject *kobj,
 
 	if (ret)
 		return ret;
+	mutex_lock(&precache_lock);
 	WRITE_ONCE(precache_puts, on);
+	precache_new_pools();	/* drop_caches may have left some without */
+	mutex_unlock(&precache_lock);
 	return count;
 }
 

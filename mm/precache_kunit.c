@@ -20,6 +20,7 @@
 #include <linux/string.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 #include "tmem_kunit.h"
 
 struct precache_mount {
@@ -180,6 +181,32 @@ static void precache_expect_call(struct kunit *test, unsigned int nr,
 		return;
 	KUNIT_EXPECT_EQ(test, fs->inode->i_ino, call->oid.oid[0]);
 	KUNIT_EXPECT_EQ(test, index, call->index);
+}
+
+/* Another file, or one with this number that comes back */
+static struct precache_mount precache_file(struct kunit *test,
+					   unsigned long ino)
+{
+	struct precache_mount file = *precache_fs(test);
+
+	file.inode = ramfs_get_inode(file.sb, NULL, S_IFREG | 0600, 0);
+	KUNIT_ASSERT_NOT_NULL(test, file.inode);
+	file.mapping = file.inode->i_mapping;
+	if (ino)
+		file.inode->i_ino = ino;
+	return file;
+}
+
+static void precache_is_not_there(struct kunit *test, struct precache_mount *fs)
+{
+	KUNIT_EXPECT_EQ(test, -1, fs->pool);
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	precache_drop_begin(fs->sb);
+	precache_drop_end(fs->sb);
+	precache_unmount(fs);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 
 static void precache_vmstat_names(struct kunit *test)
@@ -531,6 +558,32 @@ static void precache_sysfs_gates_puts_only(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 4));
 }
 
+/* With what is there dropped, nothing has to be asked for or flushed */
+static void precache_switched_off_and_dropped_costs_nothing(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test), *other;
+
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "0"));
+	precache_drop_begin(fs->sb);
+	precache_drop_end(fs->sb);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	fake_forget_calls();
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 2));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	/* What is mounted meanwhile goes on without */
+	other = precache_second_fs(test, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "1"));
+	precache_reclaim(test, fs, 1, 3);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 3));
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_NEW_POOL));
+	fake_forget_calls();
+	precache_is_not_there(test, other);
+}
+
 static void precache_gate_refuses_get(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -708,42 +761,81 @@ static void precache_invalidation_of_nothing_cached_flushes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
 }
 
-static void precache_epoch_puts_older_pages_out_of_reach(struct kunit *test)
+static void precache_drop_takes_all_pages(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
 
 	precache_reclaim(test, fs, 1, 1);
 	precache_reclaim(test, fs, 2, 2);
 	precache_drop_begin(fs->sb);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	fake_forget_calls();
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 
-	/* Reclaim is ahead of the scan */
-	fake_forget_calls();
+	/* Reclaim is ahead of the scan, and then there is the scan */
 	precache_reclaim(test, fs, 2, 3);
-	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_PUT_PAGE));
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 2, 3));
+	precache_evict(fs->mapping,
+		       precache_clean_folio(test, fs->mapping, 3, 0, 3),
+		       false);
 
 	precache_drop_begin(fs->sb);
 	precache_drop_end(fs->sb);
 	precache_reclaim(test, fs, 2, 4);
-	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_PUT_PAGE));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 
 	precache_drop_end(fs->sb);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_NEW_POOL));
+	fs->pool = fake_last_call()->ret;
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 2, 2));
 	precache_reclaim(test, fs, 2, 5);
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 2, 5));
-	KUNIT_EXPECT_EQ(test, 2, fake_pages());		/* left to age out */
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
+/* What an inode that is not in memory has left goes, too, and is forgotten */
+static void precache_drop_takes_pages_of_absent_files(struct kunit *test)
+{
+	struct precache_mount file = precache_file(test, 0);
+	unsigned long ino = file.inode->i_ino;
+
+	precache_reclaim(test, &file, 1, 1);
+	iput(file.inode);
+	precache_drop_begin(file.sb);
+	precache_drop_end(file.sb);
+	fake_forget_calls();
+	file = precache_file(test, ino);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, &file, 1, 1));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+	iput(file.inode);
+}
+
+static struct {
+	struct work_struct work;
+	struct completion begun;
+	struct super_block *sb;
+} precache_drop;
+
+static void precache_drop_work(struct work_struct *work)
+{
+	complete(&precache_drop.begun);
+	precache_drop_begin(precache_drop.sb);
+	precache_drop_end(precache_drop.sb);
 }
 
 static void precache_drop_meanwhile(void)
 {
 	struct precache_mount *fs = precache_fs(kunit_get_current_test());
 
-	precache_drop_begin(fs->sb);
-	precache_drop_end(fs->sb);
+	INIT_WORK(&precache_drop.work, precache_drop_work);
+	init_completion(&precache_drop.begun);
+	precache_drop.sb = fs->sb;
+	schedule_work(&precache_drop.work);
+	wait_for_completion(&precache_drop.begun);
 }
 
+/* The pool must be there until the put is over */
 static void precache_put_during_drop_is_out_of_reach(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -751,6 +843,9 @@ static void precache_put_during_drop_is_out_of_reach(struct kunit *test)
 	fake_during_put = precache_drop_meanwhile;
 	precache_reclaim(test, fs, 1, 1);
 	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_PUT_PAGE));
+	flush_work(&precache_drop.work);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_DESTROY_POOL));
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 }
 
@@ -823,20 +918,6 @@ static void precache_file_systems_do_not_meet(struct kunit *test)
 	precache_reclaim(test, fs, 1, 4);
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 4));
 	precache_drop_end(other->sb);
-}
-
-/* Another file, or one with this number that comes back */
-static struct precache_mount precache_file(struct kunit *test,
-					   unsigned long ino)
-{
-	struct precache_mount file = *precache_fs(test);
-
-	file.inode = ramfs_get_inode(file.sb, NULL, S_IFREG | 0600, 0);
-	KUNIT_ASSERT_NOT_NULL(test, file.inode);
-	file.mapping = file.inode->i_mapping;
-	if (ino)
-		file.inode->i_ino = ino;
-	return file;
 }
 
 static void precache_files_do_not_meet(struct kunit *test)
@@ -999,18 +1080,6 @@ static void precache_unmount_destroys_the_pool_last(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
 }
 
-static void precache_is_not_there(struct kunit *test, struct precache_mount *fs)
-{
-	KUNIT_EXPECT_EQ(test, -1, fs->pool);
-	precache_reclaim(test, fs, 1, 1);
-	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
-	precache_flush_range(fs->mapping, 0, ULONG_MAX);
-	precache_drop_begin(fs->sb);
-	precache_drop_end(fs->sb);
-	precache_unmount(fs);
-	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
-}
-
 static void precache_other_block_size_is_refused(struct kunit *test)
 {
 	struct precache_mount *fs = precache_second_fs(test, PAGE_SIZE / 4);
@@ -1036,6 +1105,23 @@ static void precache_without_a_pool_left_mounts_without(struct kunit *test)
 	precache_is_not_there(test, fs);
 }
 
+static void precache_pool_of_another_is_used(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test), *other;
+
+	fake_fail(FAKE_NEW_POOL, 1, -ENOSPC);
+	other = precache_second_fs(test, PAGE_SIZE);
+	precache_reclaim(test, other, 1, 1);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	precache_unmount(fs);
+	KUNIT_EXPECT_EQ(test, FAKE_NEW_POOL, fake_last_call()->op);
+	other->pool = fake_last_call()->ret;
+	KUNIT_EXPECT_GE(test, other->pool, 0);
+	precache_reclaim(test, other, 1, 2);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, other, 1, 2));
+}
+
 static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_vmstat_names),
 	KUNIT_CASE(precache_put_and_exclusive_get),
@@ -1050,6 +1136,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_busy_folio_stays_and_costs_no_call),
 	KUNIT_CASE(precache_index_beyond_32_bits_is_refused),
 	KUNIT_CASE(precache_sysfs_gates_puts_only),
+	KUNIT_CASE(precache_switched_off_and_dropped_costs_nothing),
 	KUNIT_CASE(precache_gate_refuses_get),
 	KUNIT_CASE(precache_scan_from_before_is_repeated),
 	KUNIT_CASE(precache_range_is_flushed_exactly),
@@ -1058,7 +1145,8 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_range_edges),
 	KUNIT_CASE(precache_file_never_put_costs_no_call),
 	KUNIT_CASE(precache_invalidation_of_nothing_cached_flushes),
-	KUNIT_CASE(precache_epoch_puts_older_pages_out_of_reach),
+	KUNIT_CASE(precache_drop_takes_all_pages),
+	KUNIT_CASE(precache_drop_takes_pages_of_absent_files),
 	KUNIT_CASE(precache_put_during_drop_is_out_of_reach),
 	KUNIT_CASE_PARAM(precache_failed_flush_kills_the_cache,
 			 precache_flush_gen_params),
@@ -1076,6 +1164,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_unmount_destroys_the_pool_last),
 	KUNIT_CASE(precache_other_block_size_is_refused),
 	KUNIT_CASE(precache_without_a_pool_left_mounts_without),
+	KUNIT_CASE(precache_pool_of_another_is_used),
 	{}
 };
 
