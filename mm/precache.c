@@ -46,8 +46,14 @@
  *   page on the disk itself;
  * - also when the scan found nothing.
  *
+ * Direct I/O scans before the write, too.  Then the disk has not changed yet,
+ * and what precache has of pages that are not cached is right.  But a folio
+ * that the scan removes may have an older copy below.  So
+ * invalidate_inode_pages2_range() flushes what it removes, whole folios, and
+ * whoever changes the disk flushes the range afterwards.
+ *
  * That is still not enough for those who do not hold the invalidate_lock
- * (direct I/O).  While they scan, reclaim can put an outdated
+ * (direct I/O).  While they scan after the write, reclaim can put an outdated
  * folio just ahead of the scan; the scan finds nothing there; a reader then
  * inserts a new folio and gets the outdated copy; the flush comes too late.
  * Hence the gate: an invalidator raises a counter before the scan and lowers it

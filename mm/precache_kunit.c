@@ -728,10 +728,12 @@ static void precache_file_never_put_costs_no_call(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_GET_MISS));
 }
 
-/* The hooks of mm/truncate.c, with an empty page cache */
+/* The hooks of mm/truncate.c and mm/filemap.c, with an empty page cache */
 static void precache_invalidation_of_nothing_cached_flushes(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
+	struct file file = { .f_mapping = fs->mapping };
+	struct kiocb iocb = { .ki_filp = &file, .ki_pos = 4 * PAGE_SIZE };
 	pgoff_t i;
 
 	for (i = 0; i < 9; i++)
@@ -743,14 +745,15 @@ static void precache_invalidation_of_nothing_cached_flushes(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		precache_expect_call(test, i, FAKE_FLUSH_PAGE, fs, i);
 
-	KUNIT_EXPECT_EQ(test, 0, invalidate_inode_pages2_range(fs->mapping,
-							       4, 5));
+	kiocb_invalidate_post_direct_write(&iocb, 2 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 5, fake_all_calls());
 	precache_expect_call(test, 3, FAKE_FLUSH_PAGE, fs, 4);
 	precache_expect_call(test, 4, FAKE_FLUSH_PAGE, fs, 5);
 
-	/* This one only makes room, and changes nothing on the disk */
+	/* These only make room, and change nothing on the disk */
 	invalidate_mapping_pages(fs->mapping, 7, 7);
+	KUNIT_EXPECT_EQ(test, 0, invalidate_inode_pages2_range(fs->mapping,
+							       7, 7));
 	KUNIT_EXPECT_EQ(test, 5, fake_all_calls());
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 7, 7));
 
@@ -759,6 +762,26 @@ static void precache_invalidation_of_nothing_cached_flushes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 6, 6));
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 8, 8));
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
+/* As before a direct write, when the disk has not changed yet */
+static void precache_invalidation_flushes_what_it_removes(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+
+	precache_reclaim(test, fs, 4, 4);
+	precache_reclaim(test, fs, 5, 5);
+	folio = filemap_grab_folio(fs->mapping, 4);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+	fake_forget_calls();
+	KUNIT_EXPECT_EQ(test, 0, invalidate_inode_pages2_range(fs->mapping,
+							       4, 5));
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, 4);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 5, 5));
 }
 
 static void precache_drop_takes_all_pages(struct kunit *test)
@@ -1145,6 +1168,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_range_edges),
 	KUNIT_CASE(precache_file_never_put_costs_no_call),
 	KUNIT_CASE(precache_invalidation_of_nothing_cached_flushes),
+	KUNIT_CASE(precache_invalidation_flushes_what_it_removes),
 	KUNIT_CASE(precache_drop_takes_all_pages),
 	KUNIT_CASE(precache_drop_takes_pages_of_absent_files),
 	KUNIT_CASE(precache_put_during_drop_is_out_of_reach),
