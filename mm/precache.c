@@ -126,6 +126,15 @@
  * cache has the last word.
  *
  *
+ *	When puts are refused
+ *
+ * A backend that has no memory to spare may go on refusing for long.  After
+ * PRECACHE_PATIENCE refusals in a row, which a few pages that do not compress
+ * do not make, only one page of PRECACHE_RETRY is put, until the backend takes
+ * one.  A page that is not put for that reason is treated as any other that
+ * must not be put: if there may be an older copy of it, that is flushed.
+ *
+ *
  * File systems opt in.  They have to have blocks of the size of a page: with
  * smaller ones a page can be partly uptodate, partly written, and neither get
  * nor put could treat it as one thing.
@@ -162,6 +171,10 @@
 
 #define PRECACHE_GATE_BITS	6
 
+/* After so many refusals in a row one page of so many is put, for a trial */
+#define PRECACHE_PATIENCE	256
+#define PRECACHE_RETRY		64
+
 /* 2^n bits of filter: one for each page of memory, within reason */
 #define PRECACHE_FILTER_MIN	13
 #define PRECACHE_FILTER_MAX	22
@@ -185,6 +198,8 @@ struct precache_filter {
  *	section of precache_srcu
  * @dead: a flush failed; nothing is put, got or flushed any more
  * @drops: number of drop_caches in progress, under precache_lock; no pool
+ * @refused: number of pages that were refused, or not put because of that,
+ *	since the backend last took one
  * @filter: which inodes may have left pages; NULL before the first pool
  *
  * Lives from fill_super until after kill_sb().  Everybody else comes through
@@ -196,6 +211,7 @@ struct precache_fs {
 	int pool;
 	bool dead;
 	unsigned int drops;
+	unsigned int refused;
 	struct precache_filter *filter;
 };
 
@@ -376,6 +392,30 @@ static bool precache_may_put(const struct precache_fs *fs,
 	       !mapping_exiting(mapping) && !precache_refuses(mapping);
 }
 
+/*
+ * Is it too early for another put?  See "When puts are refused" above.  CPUs
+ * that count at the same time may lose a page: it is no more than a hint.
+ */
+static bool precache_backs_off(struct precache_fs *fs)
+{
+	unsigned int refused = READ_ONCE(fs->refused);
+
+	if (refused < PRECACHE_PATIENCE || refused % PRECACHE_RETRY == 0)
+		return false;
+	WRITE_ONCE(fs->refused, refused + 1);
+	return true;
+}
+
+static void precache_count_refused(struct precache_fs *fs, bool refused)
+{
+	unsigned int nr = READ_ONCE(fs->refused);
+
+	if (refused)
+		WRITE_ONCE(fs->refused, nr + 1);
+	else if (nr)	/* seldom: many CPUs look at it */
+		WRITE_ONCE(fs->refused, 0);
+}
+
 static void precache_put(struct precache_fs *fs, struct address_space *mapping,
 			 struct folio *folio)
 {
@@ -391,6 +431,7 @@ static void precache_put(struct precache_fs *fs, struct address_space *mapping,
 		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
 		if (ret == -EIO)
 			precache_kill(fs, ret);
+		precache_count_refused(fs, ret);
 		any |= !ret;
 	}
 	srcu_read_unlock(&precache_srcu, idx);
@@ -425,7 +466,8 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 	/* __remove_mapping() would find that out, but after a copy or a flush */
 	if (folio_ref_count(folio) != 1 + folio_nr_pages(folio))
 		return true;
-	if (reclaimed && precache_may_put(fs, mapping, folio))
+	if (reclaimed && precache_may_put(fs, mapping, folio) &&
+	    !precache_backs_off(fs))
 		precache_put(fs, mapping, folio);
 	else
 		__precache_flush_folio(mapping, folio);

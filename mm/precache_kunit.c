@@ -306,6 +306,55 @@ static void precache_refused_put_leaves_no_mark(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 2));
 }
 
+static void precache_backend_that_refuses_is_left_in_peace(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	unsigned int puts;
+	pgoff_t i;
+
+	fake_fail(FAKE_PUT_PAGE, 0, -ENOMEM);
+	for (i = 0; i < 256 + 3 * 64; i++)
+		precache_reclaim(test, fs, i, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 0, 1));
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_calls(FAKE_PUT_PAGE));
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_all_calls());
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_event(PRECACHE_PUT_FAIL));
+
+	/* When it takes a page again that is noticed, and it gets all */
+	fake_fail(FAKE_PUT_PAGE, 0, 0);
+	for (i = 0; i < 64 && !fake_event(PRECACHE_PUT); i++)
+		precache_reclaim(test, fs, i, 2);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT));
+	puts = fake_calls(FAKE_PUT_PAGE);
+	for (i = 0; i < 9; i++) {
+		precache_reclaim(test, fs, i, 3);
+		KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, i, 3));
+	}
+	/* It has the same patience again */
+	fake_fail(FAKE_PUT_PAGE, 1, -ENOMEM);
+	precache_reclaim(test, fs, 0, 4);
+	precache_reclaim(test, fs, 0, 5);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 0, 5));
+	KUNIT_EXPECT_EQ(test, puts + 11, fake_calls(FAKE_PUT_PAGE));
+}
+
+/* A page that is not put because of that has to be flushed like any other */
+static void precache_page_not_put_after_refusals_is_flushed(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	pgoff_t i;
+
+	precache_reclaim(test, fs, 5, 1);
+	fake_fail(FAKE_PUT_PAGE, 0, -ENOMEM);
+	for (i = 0; i < 257; i++)
+		precache_reclaim(test, fs, 6, 2);
+	fake_forget_calls();
+	precache_reclaim(test, fs, 5, 3);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, 5);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
 /* What stops a put, and if it is about the file a get, too */
 struct precache_obstacle {
 	const char *what;
@@ -1151,6 +1200,8 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_large_folio_is_put_by_pages),
 	KUNIT_CASE(precache_failed_put_is_counted_and_leaves_nothing),
 	KUNIT_CASE(precache_refused_put_leaves_no_mark),
+	KUNIT_CASE(precache_backend_that_refuses_is_left_in_peace),
+	KUNIT_CASE(precache_page_not_put_after_refusals_is_flushed),
 	KUNIT_CASE_PARAM(precache_obstacle_flushes_instead_of_put,
 			 precache_obstacle_gen_params),
 	KUNIT_CASE_PARAM(precache_file_obstacle_refuses_get,
