@@ -104,7 +104,7 @@
  * nothing from earlier is left.
  *
  * All this relies on the inode coming back as it has left.  After a journal was
- * aborted it may not: ext4 asks for no page then.
+ * aborted it may not: ext4 then switches precache off for the file system.
  *
  *
  *	Whole file systems
@@ -276,11 +276,11 @@ static struct tmem_oid precache_oid(struct address_space *mapping)
 }
 
 /* Never look again at what is in the pool, nor put anything there */
-static void precache_kill(struct precache_fs *fs, int err)
+static void precache_kill(struct precache_fs *fs, const char *why, int err)
 {
 	if (!READ_ONCE(fs->dead))
-		pr_err("%s: flush failed (%d), cache disabled\n",
-		       fs->sb->s_id, err);
+		pr_err("%s: %s (%d), cache disabled\n", fs->sb->s_id, why,
+		       err);
 	WRITE_ONCE(fs->dead, true);
 }
 
@@ -293,7 +293,7 @@ static void precache_flush_pages(struct precache_fs *fs, int pool,
 	for (; nr; nr--) {
 		ret = tmem_flush_page(pool, oid, start++);
 		if (ret)
-			precache_kill(fs, ret);
+			precache_kill(fs, "flush failed", ret);
 		count_vm_event(PRECACHE_FLUSH);
 	}
 }
@@ -306,7 +306,7 @@ static void precache_flush_object(struct precache_fs *fs, int pool,
 
 	ret = tmem_flush_object(pool, oid);
 	if (ret)
-		precache_kill(fs, ret);
+		precache_kill(fs, "flush failed", ret);
 	count_vm_event(PRECACHE_FLUSH_INODE);
 	smp_mb__before_atomic();	/* others then need not flush */
 	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
@@ -330,7 +330,7 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	int idx, pool;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
-	if (start > end || !fs ||
+	if (start > end || !fs || READ_ONCE(fs->dead) ||
 	    !(precache_has_new(mapping) || precache_has_old(fs, mapping)))
 		return;
 
@@ -430,7 +430,7 @@ static void precache_put(struct precache_fs *fs, struct address_space *mapping,
 				    folio_page(folio, i));
 		count_vm_event(ret ? PRECACHE_PUT_FAIL : PRECACHE_PUT);
 		if (ret == -EIO)
-			precache_kill(fs, ret);
+			precache_kill(fs, "put failed", ret);
 		precache_count_refused(fs, ret);
 		any |= !ret;
 	}
@@ -479,12 +479,14 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
  * @folio: locked, in the xarray, not uptodate, without buffers; the file
  *	system knows that all of it is on the disk
  * @block: where, in pages
+ * @failed: the file system is not intact any more: its files may not be on the
+ *	disk as they are in memory.  Nothing is put or got from now on
  *
  * Context: process, may sleep.
  * Return: true when the folio now has what the disk has, and may be marked
  * uptodate; false when it must be read, and its contents are unspecified.
  */
-bool __precache_get(struct folio *folio, sector_t block)
+bool __precache_get(struct folio *folio, sector_t block, bool failed)
 {
 	struct address_space *mapping = folio->mapping;
 	struct precache_fs *fs = precache_fs_of(mapping);
@@ -495,6 +497,8 @@ bool __precache_get(struct folio *folio, sector_t block)
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_test_uptodate(folio), folio);
 
+	if (fs && failed)
+		precache_kill(fs, "file system failed", -EIO);
 	if (!fs || folio_test_large(folio) || folio->index > U32_MAX ||
 	    precache_refuses(mapping) ||
 	    !(precache_has_new(mapping) || precache_has_old(fs, mapping)))

@@ -162,7 +162,7 @@ static bool precache_gets(struct kunit *test, struct precache_mount *fs,
 {
 	struct folio *folio = precache_folio(test, fs->mapping, index, 0, 0);
 
-	if (!precache_get(folio, 0))
+	if (!precache_get(folio, 0, false))
 		return false;
 	KUNIT_EXPECT_TRUE(test, fake_folio_has(folio, byte));
 	return true;
@@ -268,7 +268,7 @@ static void precache_large_folio_is_put_by_pages(struct kunit *test)
 	precache_reclaim(test, fs, 8, 0x10);
 	fake_forget_calls();
 	folio = precache_folio(test, fs->mapping, 8, 2, 0);
-	KUNIT_EXPECT_FALSE(test, precache_get(folio, 0));
+	KUNIT_EXPECT_FALSE(test, precache_get(folio, 0, false));
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 
@@ -949,8 +949,8 @@ static void precache_failed_flush_kills_the_cache(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 2, 2));
 	precache_reclaim(test, fs, 3, 3);
-	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_PUT_PAGE));
-	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_GET_PAGE));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 3, 3));
 
 	/* That was about one file system */
@@ -971,6 +971,19 @@ static void precache_failed_put_kills_the_cache(struct kunit *test)
 	fake_forget_calls();
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 	KUNIT_EXPECT_EQ(test, 0, fake_calls(FAKE_GET_PAGE));
+}
+
+static void precache_failed_file_system_kills_the_cache(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio = precache_folio(test, fs->mapping, 1, 0, 0);
+
+	precache_reclaim(test, fs, 1, 1);
+	fake_forget_calls();
+	KUNIT_EXPECT_FALSE(test, precache_get(folio, 0, true));
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	precache_reclaim(test, fs, 2, 2);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 
 static void precache_file_systems_do_not_meet(struct kunit *test)
@@ -1226,6 +1239,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE_PARAM(precache_failed_flush_kills_the_cache,
 			 precache_flush_gen_params),
 	KUNIT_CASE(precache_failed_put_kills_the_cache),
+	KUNIT_CASE(precache_failed_file_system_kills_the_cache),
 	KUNIT_CASE(precache_file_systems_do_not_meet),
 	KUNIT_CASE(precache_files_do_not_meet),
 	KUNIT_CASE(precache_file_that_comes_back_finds_its_pages),

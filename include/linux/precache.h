@@ -40,7 +40,7 @@ static inline void precache_exclude(struct address_space *mapping) { }
 bool __precache_mapping(struct address_space *mapping);
 bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed);
-bool __precache_get(struct folio *folio, sector_t block);
+bool __precache_get(struct folio *folio, sector_t block, bool failed);
 void __precache_flush_folio(struct address_space *mapping, struct folio *folio);
 void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 			    pgoff_t end);
@@ -65,10 +65,14 @@ static inline bool precache_evict(struct address_space *mapping,
 	       __precache_evict(mapping, folio, reclaimed);
 }
 
-/* Fill a new folio with what @block has.  True: it is filled, spare the disk. */
-static inline bool precache_get(struct folio *folio, sector_t block)
+/*
+ * Fill a new folio with what @block has.  True: it is filled, spare the disk.
+ * @failed: files may not be on the disk as they are in memory; never ask again.
+ */
+static inline bool precache_get(struct folio *folio, sector_t block,
+				bool failed)
 {
-	return precache_enabled() && __precache_get(folio, block);
+	return precache_enabled() && __precache_get(folio, block, failed);
 }
 
 /* What the disk holds for this folio is about to change behind the cache. */
