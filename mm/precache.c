@@ -137,7 +137,10 @@
  *
  * File systems opt in.  They have to have blocks of the size of a page: with
  * smaller ones a page can be partly uptodate, partly written, and neither get
- * nor put could treat it as one thing.
+ * nor put could treat it as one thing.  Nor may their files have large folios:
+ * truncation of one page may then remove others from the page cache, and only
+ * the range is flushed.  (What khugepaged makes of a file that nobody writes to
+ * goes as a whole when the file is opened for writing or truncated.)
  */
 
 #define pr_fmt(fmt) "precache: " fmt
@@ -364,9 +367,10 @@ EXPORT_SYMBOL_GPL(__precache_flush_folio);
  *
  * An encrypted file's plain text stays in this kernel.  A hit in a verity file
  * would not be verified.  Swap and quota files are written below the page
- * cache.  After a write error a clean folio and the disk may differ.  What is
- * not read from a disk, like ext4's buddy cache, is not asked for again; its
- * inode, from new_inode(), has the i_mode of whoever had the memory before.
+ * cache.  After a write error a clean folio and the disk may differ.  Of a
+ * large folio more may leave the page cache than is flushed.  What is not read
+ * from a disk, like ext4's buddy cache, is not asked for again; its inode, from
+ * new_inode(), has the i_mode of whoever had the memory before.
  */
 static bool precache_refuses(struct address_space *mapping)
 {
@@ -374,7 +378,8 @@ static bool precache_refuses(struct address_space *mapping)
 
 	return !S_ISREG(inode->i_mode) || IS_ENCRYPTED(inode) ||
 	       IS_VERITY(inode) || IS_SWAPFILE(inode) || IS_NOQUOTA(inode) ||
-	       dax_mapping(mapping) || !mapping->a_ops->read_folio ||
+	       dax_mapping(mapping) || mapping_large_folio_support(mapping) ||
+	       !mapping->a_ops->read_folio ||
 	       test_bit(AS_NO_PRECACHE, &mapping->flags) ||
 	       READ_ONCE(mapping->wb_err);
 }

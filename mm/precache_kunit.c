@@ -419,6 +419,11 @@ static void raise_dax(struct inode *inode, struct folio *folio)
 	inode->i_flags |= S_DAX;
 }
 
+static void raise_large_folios(struct inode *inode, struct folio *folio)
+{
+	mapping_set_large_folios(inode->i_mapping);
+}
+
 static void raise_excluded(struct inode *inode, struct folio *folio)
 {
 	precache_exclude(inode->i_mapping);
@@ -460,6 +465,8 @@ static const struct precache_obstacle precache_obstacles[] = {
 	{ "swap file", raise_swapfile, .file = true },
 	{ "quota file", raise_quota, .file = true },
 	{ "dax", raise_dax, .file = true, .impossible = !S_DAX },
+	{ "large folios", raise_large_folios, .file = true,
+	  .impossible = !IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) },
 	{ "excluded", raise_excluded, .file = true },
 	{ "write error", raise_wb_err, .file = true },
 	{ "not regular", raise_not_regular, .file = true },
