@@ -73,8 +73,8 @@
  *
  *	Which inodes have pages in tmem
  *
- * A bit in mapping->flags, AS_PRECACHE, says that there was a put since the
- * inode was read in.  Without it gets and flushes need not ask
+ * A bit in mapping->flags, AS_PRECACHE, says that there may be pages that were
+ * put since the inode was read in.  Without it gets and flushes need not ask
  * the backend: unlinking files that were never evicted costs nothing.  A put
  * that the backend refused leaves nothing, and so does not set it.
  *
@@ -82,6 +82,25 @@
  * invalidator that finds the xarray empty and then (after a read barrier) the
  * bit clear knows that there was no put.  One that comes earlier finds the
  * folio in the xarray and waits for its lock.
+ *
+ * The bit is cleared when the whole object is flushed, with the gate up: first
+ * the bit, then the flush.
+ *
+ *	reclaim				invalidator
+ *					raise gate, scan
+ *	put				clear bit
+ *	smp_mb()			smp_mb()
+ *	look at bit, set it		flush object
+ *	smp_mb()			lower gate
+ *	remove folio
+ *
+ * Either the flush drops what was put, or reclaim sees the bit clear and sets
+ * it again.  A second invalidator that finds the bit clear may be done before
+ * the flush is.  A get that follows it still misses: the gate went up before
+ * the bit was cleared, and it comes down after the flush.  The same is true of
+ * a folio that is evicted meanwhile, without a flush because the bit is clear,
+ * and of a get that follows: it looks at the gate after it has inserted its
+ * folio.
  *
  * Under memory pressure inodes leave memory soon after their last page, and
  * with them would go what precache has of all small files.  So an inode's
@@ -303,10 +322,14 @@ static void precache_flush_pages(struct precache_fs *fs, int pool,
 
 static void precache_flush_object(struct precache_fs *fs, int pool,
 				  const struct tmem_oid *oid,
-				  struct address_space *mapping)
+				  struct address_space *mapping, bool gated)
 {
 	int ret;
 
+	if (gated && test_bit(AS_PRECACHE, &mapping->flags)) {
+		clear_bit(AS_PRECACHE, &mapping->flags);
+		smp_mb__after_atomic();	/* bit before flush, see above */
+	}
 	ret = tmem_flush_object(pool, oid);
 	if (ret)
 		precache_kill(fs, "flush failed", ret);
@@ -315,18 +338,9 @@ static void precache_flush_object(struct precache_fs *fs, int pool,
 	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
 }
 
-/**
- * __precache_flush_range() - drop pages of a file
- * @mapping: the file
- * @start: first page
- * @end: last page, included
- *
- * May drop more than it is asked to.
- *
- * Context: process, may sleep.
- */
-void __precache_flush_range(struct address_space *mapping, pgoff_t start,
-			    pgoff_t end)
+/* @gated: the gate of the mapping is up, and there was a scan */
+static void precache_flush(struct address_space *mapping, pgoff_t start,
+			   pgoff_t end, bool gated)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid = precache_oid(mapping);
@@ -344,8 +358,24 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 	else if (end - start < PRECACHE_FLUSH_PAGES)
 		precache_flush_pages(fs, pool, &oid, start, end - start + 1);
 	else
-		precache_flush_object(fs, pool, &oid, mapping);
+		precache_flush_object(fs, pool, &oid, mapping, gated);
 	srcu_read_unlock(&precache_srcu, idx);
+}
+
+/**
+ * __precache_flush_range() - drop pages of a file
+ * @mapping: the file
+ * @start: first page
+ * @end: last page, included
+ *
+ * May drop more than it is asked to.
+ *
+ * Context: process, may sleep.
+ */
+void __precache_flush_range(struct address_space *mapping, pgoff_t start,
+			    pgoff_t end)
+{
+	precache_flush(mapping, start, end, false);
 }
 
 /**
@@ -443,6 +473,7 @@ static void precache_put(struct precache_fs *fs, struct address_space *mapping,
 	if (!any)
 		return;
 
+	smp_mb();	/* put before bit, see precache_flush_object() */
 	if (!test_bit(AS_PRECACHE, &mapping->flags))
 		set_bit(AS_PRECACHE, &mapping->flags);
 	smp_mb();	/* bit before removal, see precache_has_new() */
@@ -607,7 +638,7 @@ bool __precache_invalidate_end(struct address_space *mapping, atomic_t *gate,
 			       pgoff_t start, pgoff_t end)
 {
 	if (!precache_keep(mapping))
-		__precache_flush_range(mapping, start, end);
+		precache_flush(mapping, start, end, gate);
 	if (gate) {
 		smp_mb__before_atomic();	/* flush before gate */
 		atomic_dec(gate);

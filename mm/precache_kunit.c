@@ -738,6 +738,66 @@ static void precache_long_range_flushes_object(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 256, fake_event(PRECACHE_FLUSH));
 }
 
+static void precache_invalidate(struct precache_mount *fs, pgoff_t start,
+				pgoff_t end)
+{
+	atomic_t *gate = precache_invalidate_begin(fs->mapping);
+
+	precache_invalidate_end(fs->mapping, gate, start, end);
+}
+
+/* Then there is nothing of it any more, until the next put */
+static void precache_file_flushed_whole_costs_no_call(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	precache_reclaim(test, fs, 1, 1);
+	precache_invalidate(fs, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	fake_forget_calls();
+	precache_invalidate(fs, 0, ULONG_MAX);
+	precache_invalidate(fs, 1, 1);
+	precache_flush_range(fs->mapping, 1, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 2));
+}
+
+static void precache_put_meanwhile(void)
+{
+	struct kunit *test = kunit_get_current_test();
+
+	fake_during_flush_object = NULL;
+	precache_reclaim(test, precache_fs(test), 3, 3);
+}
+
+/* The page is put after the flush and before it returns */
+static void precache_put_during_flush_is_known_of(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	precache_reclaim(test, fs, 1, 1);
+	fake_during_flush_object = precache_put_meanwhile;
+	precache_invalidate(fs, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 1, fake_pages());
+	precache_invalidate(fs, 3, 3);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
+/* Without a gate a get could find what another flush has not dropped yet */
+static void precache_flush_without_gate_forgets_nothing(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	precache_reclaim(test, fs, 1, 1);
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	fake_forget_calls();
+	precache_flush_range(fs->mapping, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_FLUSH_PAGE));
+}
+
 static void precache_range_edges(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -1236,6 +1296,9 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_range_is_flushed_exactly),
 	KUNIT_CASE(precache_folio_is_flushed_whole),
 	KUNIT_CASE(precache_long_range_flushes_object),
+	KUNIT_CASE(precache_file_flushed_whole_costs_no_call),
+	KUNIT_CASE(precache_put_during_flush_is_known_of),
+	KUNIT_CASE(precache_flush_without_gate_forgets_nothing),
 	KUNIT_CASE(precache_range_edges),
 	KUNIT_CASE(precache_file_never_put_costs_no_call),
 	KUNIT_CASE(precache_invalidation_of_nothing_cached_flushes),

@@ -57,6 +57,9 @@ static struct {
 /* Called in the middle of each put, if set: what others do at that time */
 void (*fake_during_put)(void);
 
+/* The same, when a flush of an object has dropped what was there */
+void (*fake_during_flush_object)(void);
+
 static unsigned long fake_events[NR_VM_EVENT_ITEMS];	/* at fake_reset() */
 
 /* Write a call down; ->ret is what it has to fail with, or 0 */
@@ -188,6 +191,8 @@ static int fake_flush_object(int pool, const struct tmem_oid *oid)
 	for (p = fake_store; p < fake_store + FAKE_PAGES; p++)
 		if (p->pool == pool && !memcmp(&p->oid, oid, sizeof(*oid)))
 			p->used = false;
+	if (fake_during_flush_object)
+		fake_during_flush_object();
 	return 0;
 }
 
@@ -242,6 +247,7 @@ void fake_reset(void)
 {
 	fake_lose_pages();
 	fake_during_put = NULL;
+	fake_during_flush_object = NULL;
 	memset(fake_failing, 0, sizeof(fake_failing));
 	fake_forget_calls();
 	all_vm_events(fake_events);

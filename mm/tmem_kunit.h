@@ -43,6 +43,7 @@ void fake_reset(void);
 void fake_lose_pages(void);
 void fake_forget_calls(void);
 extern void (*fake_during_put)(void);
+extern void (*fake_during_flush_object)(void);
 void fake_fail(enum fake_op op, unsigned int nth, int err);
 
 unsigned int fake_calls(enum fake_op op);
