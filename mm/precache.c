@@ -122,6 +122,9 @@
  * they are.  A flush of the whole object notes in AS_PRECACHE_FRESH that
  * nothing from earlier is left.
  *
+ * No reader can meet an inode that leaves memory, so its eviction needs no
+ * gate.
+ *
  * All this relies on the inode coming back as it has left.  After a journal was
  * aborted it may not: ext4 then switches precache off for the file system.
  *
@@ -191,7 +194,7 @@
  */
 #define PRECACHE_FLUSH_PAGES	256UL
 
-#define PRECACHE_GATE_BITS	6
+#define PRECACHE_GATE_BITS	8
 
 /* After so many refusals in a row one page of so many is put, for a trial */
 #define PRECACHE_PATIENCE	256
@@ -247,7 +250,12 @@ static DEFINE_MUTEX(precache_lock);	/* precache_list, making of pools */
 static LIST_HEAD(precache_list);
 DEFINE_STATIC_SRCU(precache_srcu);	/* use of pools */
 
-static atomic_t precache_gates[1 << PRECACHE_GATE_BITS];
+static struct {
+	atomic_t up;
+} ____cacheline_aligned_in_smp precache_gates[1 << PRECACHE_GATE_BITS];
+
+/* Stands for the gate of an inode that leaves memory */
+static atomic_t precache_no_gate;
 
 static int __init precache_param(char *arg)
 {
@@ -264,7 +272,7 @@ static struct precache_fs *precache_fs_of(struct address_space *mapping)
 
 static atomic_t *precache_gate(struct address_space *mapping)
 {
-	return &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)];
+	return &precache_gates[hash_ptr(mapping, PRECACHE_GATE_BITS)].up;
 }
 
 static unsigned int precache_filter_bit(const struct precache_filter *filter,
@@ -611,9 +619,12 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
 
 	if (!precache_fs_of(mapping))
 		return NULL;
-	/* The end must not keep what may be outdated below a cached page */
-	if (mapping_exiting(mapping) && READ_ONCE(mapping->nrpages))
-		precache_exclude(mapping);
+	if (mapping_exiting(mapping)) {
+		/* Keep nothing that may be outdated below a cached page */
+		if (READ_ONCE(mapping->nrpages))
+			precache_exclude(mapping);
+		return &precache_no_gate;
+	}
 
 	gate = precache_gate(mapping);
 	atomic_inc(gate);
@@ -637,9 +648,11 @@ atomic_t *__precache_invalidate_begin(struct address_space *mapping)
 bool __precache_invalidate_end(struct address_space *mapping, atomic_t *gate,
 			       pgoff_t start, pgoff_t end)
 {
+	bool gated = gate && gate != &precache_no_gate;
+
 	if (!precache_keep(mapping))
-		precache_flush(mapping, start, end, gate);
-	if (gate) {
+		precache_flush(mapping, start, end, gated);
+	if (gated) {
 		smp_mb__before_atomic();	/* flush before gate */
 		atomic_dec(gate);
 	}

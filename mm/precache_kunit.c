@@ -669,6 +669,23 @@ static void precache_gate_refuses_get(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 2, 2));
 }
 
+static void precache_evicted_inode_raises_no_gate(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	atomic_t *gate = precache_invalidate_begin(fs->mapping), *none;
+
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(gate));
+	mapping_set_exiting(fs->mapping);
+	none = precache_invalidate_begin(fs->mapping);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(gate));
+	KUNIT_EXPECT_FALSE(test, precache_invalidate_end(fs->mapping, none,
+							 0, ULONG_MAX));
+	clear_bit(AS_EXITING, &fs->mapping->flags);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(gate));
+	precache_invalidate_end(fs->mapping, gate, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(gate));
+}
+
 static void precache_scan_from_before_is_repeated(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -1292,6 +1309,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_sysfs_gates_puts_only),
 	KUNIT_CASE(precache_switched_off_and_dropped_costs_nothing),
 	KUNIT_CASE(precache_gate_refuses_get),
+	KUNIT_CASE(precache_evicted_inode_raises_no_gate),
 	KUNIT_CASE(precache_scan_from_before_is_repeated),
 	KUNIT_CASE(precache_range_is_flushed_exactly),
 	KUNIT_CASE(precache_folio_is_flushed_whole),
