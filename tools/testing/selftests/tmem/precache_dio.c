@@ -19,7 +19,7 @@
 
 /*
  * A direct write of whatever size flushes the range, also when no page of it
- * is cached.  Hook: invalidate_inode_pages2_range().
+ * is cached.  Hook: kiocb_invalidate_post_direct_write().
  */
 static void dio_write_flushes_precache(void)
 {
@@ -54,7 +54,7 @@ static void dio_write_flushes_precache(void)
 
 /*
  * Nor may the flush be forgotten where neither page nor shadow entry is left.
- * Hook: the early exit in invalidate_inode_pages2_range().
+ * Hook: kiocb_invalidate_post_direct_write().
  */
 static void dio_write_to_empty_mapping_flushes_precache(void)
 {
@@ -99,6 +99,39 @@ static void dio_write_flushes_again_after_io(void)
 	note("put during the write: %ld pages", puts);
 	CHECK_OP(puts, >=, len / PAGE);
 	file_verify(fd, NEW, 0, len);
+}
+
+/*
+ * Before the write, a newer page is removed from the page cache, below which
+ * there is an older one in tmem.  Until the write is over the page reads as it
+ * was, not as it was before that.  Hook: invalidate_complete_folio2().
+ */
+static void dio_write_uncovers_no_old_page(void)
+{
+	const size_t len = 8 * PAGE;
+	const char *dir = fs_new(0);
+	long res, gets;
+	bool slow;
+	int fd, ms;
+
+	for (ms = 1000, slow = false; !slow; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fs_linear(0);
+		fd = file_new(dir, "file", OLD, len);
+		to_tmem(fd);
+		gets = counter(PRECACHE_GET);
+		file_write(fd, NEW, 0, len);
+		CHECK_OP(counter(PRECACHE_GET) - gets, ==, 0);
+		SYS(fsync(fd));
+		fs_slow_writes(0, ms);
+		aio_write(fd, 3, 0, len);
+		slow = file_is(fd, NEW, 0, len);
+		CHECK(slow || aio_done(), "neither old nor new data");
+		aio_wait(&res);
+		CHECK_OP(res, ==, len);
+		file_verify(fd, 3, 0, len);
+	}
+	fs_linear(0);
 }
 
 /*
@@ -194,7 +227,7 @@ static void dio_write_error_flushes_precache(void)
 /*
  * While a direct write invalidates, a get is a miss: between the scan, which
  * does not find the page, and the flush, tmem may hold the old one.  Hook: the
- * gate in invalidate_inode_pages2_range().
+ * gate in kiocb_invalidate_post_direct_write().
  *
  * Page 0 is in tmem and not cached; all others are cached, so the scan takes
  * long.  When it has removed page 1 it is beyond page 0: now read that.
@@ -320,11 +353,81 @@ static void short_copy_leaves_no_old_page(void)
 	file_verify(fd, OLD, 0, PAGE);
 }
 
+/* Is the process waiting for a disk? */
+static bool in_disk_sleep(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	CHECK(f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1, "%s", path);
+	fclose(f);
+	return state == 'D';
+}
+
+/*
+ * A part of a page that is not cached is overwritten.  While its block is read,
+ * half of the source goes away and the writer is killed, so that it copies the
+ * other half and does not try again.  What stays is uptodate and clean, and not
+ * what the disk has: it may be seen until it is evicted, as without precache, but
+ * not be put.  Hooks: block_write_end(), ext4_journalled_write_end().
+ */
+static void short_copy_in(const char *dir)
+{
+	const size_t half = 1504, len = 2 * half;
+	int fd, ms, source;
+	bool done = false;
+	char *src;
+	pid_t pid;
+
+	for (ms = 1000; !done; ms *= 2) {
+		CHECK(ms < 60000, "the device is never slow enough");
+		fd = file_new(dir, "file", OLD, 4 * PAGE);
+		evict(fd);
+		source = SYS(memfd_create("source", 0));
+		SYS(ftruncate(source, 2 * PAGE));
+		src = (char *)SYS(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+				       MAP_SHARED, source, 0));
+		src += PAGE - half;
+		fill(src, len, NEW, PAGE);
+		fs_table(0, "0 %ld delay %s 0 %d %s 0 0", FS_SIZE / SECTOR,
+			 disk_name(), ms, disk_name());
+		pid = SYS(fork());
+		if (!pid) {
+			SYS(pwrite(fd, src, len, PAGE));
+			exit(0);
+		}
+		while (!in_disk_sleep(pid) && !waitpid(pid, NULL, WNOHANG))
+			;
+		SYS(ftruncate(source, PAGE));
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		fs_linear(0);
+		/* Is it there? Then it is not what the disk has. */
+		done = file_cached(fd) && file_is(fd, NEW, PAGE, half) &&
+		       file_is(fd, OLD, PAGE + half, PAGE - half);
+		CHECK_OP(fsync(fd), ==, 0);
+		evict(fd);
+		file_verify(fd, OLD, 0, 4 * PAGE);
+		SYS(munmap(src + half - PAGE, 2 * PAGE));
+		close(source);
+		close(fd);
+	}
+}
+
+static void short_copy_is_not_put(void)
+{
+	short_copy_in(fs_new(0));
+	fs_umount(0);
+	short_copy_in(fs_mount(0, "data=journal"));
+}
+
 /*
  * What is written is a mapping of the same file, all of which is in tmem: while
  * the write is going on its source comes into the page cache.  Where source and
  * target overlap that cannot be removed afterwards, and may be outdated, until
- * it is evicted.  Hook: invalidate_inode_pages2_range().
+ * it is evicted.  Hook: kiocb_invalidate_post_direct_write().
  */
 static void dio_write_of_own_mapping_flushes_precache(void)
 {
@@ -467,6 +570,7 @@ static const struct test tests[] = {
 	{ "dio_write_to_empty_mapping_flushes_precache",
 	  dio_write_to_empty_mapping_flushes_precache },
 	{ "dio_write_flushes_again_after_io", dio_write_flushes_again_after_io },
+	{ "dio_write_uncovers_no_old_page", dio_write_uncovers_no_old_page },
 	{ "dio_write_to_unwritten_flushes_zeros",
 	  dio_write_to_unwritten_flushes_zeros },
 	{ "dio_write_error_flushes_precache", dio_write_error_flushes_precache },
@@ -474,6 +578,7 @@ static const struct test tests[] = {
 	{ "aio_write_is_seen_after_completion",
 	  aio_write_is_seen_after_completion },
 	{ "short_copy_leaves_no_old_page", short_copy_leaves_no_old_page },
+	{ "short_copy_is_not_put", short_copy_is_not_put },
 	{ "dio_write_of_own_mapping_flushes_precache",
 	  dio_write_of_own_mapping_flushes_precache },
 	{ "pages_under_dma_are_not_put", pages_under_dma_are_not_put },
