@@ -265,7 +265,8 @@ void tmem_destroy_pool(int pool)
 {
 	int ret;
 
-	xa_erase(&tmem_pools, pool);	/* before the id can come again */
+	if (TMEM_DEBUG)
+		xa_erase(&tmem_pools, pool);	/* before the id can come again */
 	tmem_paranoid_destroy_pool(pool);
 	ret = tmem_ops->destroy_pool(pool);
 	trace_tmem_destroy_pool(pool, ret);
