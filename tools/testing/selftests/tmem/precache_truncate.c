@@ -94,6 +94,50 @@ static void zero_range_flushes_partial_pages(void)
 	hole_flushes_partial_pages(FALLOC_FL_ZERO_RANGE);
 }
 
+/* Writes nothing, but leaves no block free that a file can have */
+static void fill_up(const char *dir)
+{
+	int fd = file_new(dir, "filler", OLD, 0);
+	off_t len = 64 << 20, end = 0;
+
+	while (len >= PAGE) {
+		if (!fallocate(fd, 0, end, len)) {
+			end += len;
+			continue;
+		}
+		CHECK_OP(errno, ==, ENOSPC);
+		len /= 2;
+	}
+	close(fd);
+}
+
+/*
+ * The range begins and ends within a page.  Both pages have been zeroed in the
+ * page cache, but not on the disk, when there is no block for the extents into
+ * which the range has to be split: four fit into an inode.  Hook:
+ * ext4_fallocate().
+ */
+static void failed_zero_range_is_not_put(void)
+{
+	const char *dir = fs_new(0);
+	int fd = file_new(dir, "file", OLD, 8 * PAGE), i;
+
+	for (i = 0; i < 3; i++)
+		file_write(fd, OLD, (9 + 2 * i) * PAGE, PAGE);
+	SYS(fsync(fd));
+	fill_up(dir);
+	file_cache(fd);
+
+	CHECK_OP(fallocate(fd, FALLOC_FL_ZERO_RANGE, PAGE + 100, 2 * PAGE),
+		 ==, -1);
+	CHECK_OP(errno, ==, ENOSPC);
+	file_verify(fd, 0, PAGE + 100, PAGE - 100);
+	file_verify(fd, 0, 3 * PAGE, 100);
+	SYS(fsync(fd));
+	CHECK_OP(evict_puts(fd), ==, 0);
+	file_verify(fd, OLD, 0, 8 * PAGE);
+}
+
 /*
  * Zeroing the rest of the last block changes the disk and leaves a cached folio
  * that is not uptodate.  If its buffers are dropped, but not the folio, then the
@@ -516,6 +560,7 @@ static void read_only_file_in_huge_page_is_whole(void)
 static const struct test tests[] = {
 	{ "punch_hole_flushes_partial_pages", punch_hole_flushes_partial_pages },
 	{ "zero_range_flushes_partial_pages", zero_range_flushes_partial_pages },
+	{ "failed_zero_range_is_not_put", failed_zero_range_is_not_put },
 	{ "zeroed_end_of_file_is_not_hidden", zeroed_end_of_file_is_not_hidden },
 	{ "truncate_flushes_precache", truncate_flushes_precache },
 	{ "truncate_of_empty_mapping_flushes_precache",
