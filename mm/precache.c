@@ -193,6 +193,7 @@
  * per page, although it also drops pages outside the range.
  */
 #define PRECACHE_FLUSH_PAGES	256UL
+#define PRECACHE_FLUSH_OLD	16UL
 
 #define PRECACHE_GATE_BITS	8
 
@@ -353,17 +354,21 @@ static void precache_flush(struct address_space *mapping, pgoff_t start,
 	struct precache_fs *fs = precache_fs_of(mapping);
 	struct tmem_oid oid = precache_oid(mapping);
 	int idx, pool;
+	bool has_new;
 
 	end = min_t(pgoff_t, end, U32_MAX);	/* nothing beyond is put */
-	if (start > end || !fs || READ_ONCE(fs->dead) ||
-	    !(precache_has_new(mapping) || precache_has_old(fs, mapping)))
+	if (start > end || !fs || READ_ONCE(fs->dead))
+		return;
+	has_new = precache_has_new(mapping);
+	if (!has_new && !precache_has_old(fs, mapping))
 		return;
 
 	idx = srcu_read_lock(&precache_srcu);
 	pool = READ_ONCE(fs->pool);
 	if (pool < 0)
 		;	/* see "Whole file systems" above */
-	else if (end - start < PRECACHE_FLUSH_PAGES)
+	else if (end - start < (has_new ? PRECACHE_FLUSH_PAGES :
+					  PRECACHE_FLUSH_OLD))
 		precache_flush_pages(fs, pool, &oid, start, end - start + 1);
 	else
 		precache_flush_object(fs, pool, &oid, mapping, gated);

@@ -1172,6 +1172,40 @@ static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 	iput(file.inode);
 }
 
+/* Else a file that is only written to, directly, pays for each page for ever */
+static void precache_file_that_comes_back_soon_flushes_all(struct kunit *test)
+{
+	struct precache_mount file = precache_file(test, 0);
+	unsigned long ino = file.inode->i_ino;
+
+	precache_reclaim(test, &file, 1, 1);
+	precache_reclaim(test, &file, 100, 2);
+	iput(file.inode);
+	file = precache_file(test, ino);
+	fake_forget_calls();
+	precache_flush_range(file.mapping, 10, 25);
+	KUNIT_EXPECT_EQ(test, 16, fake_calls(FAKE_FLUSH_PAGE));
+	KUNIT_EXPECT_EQ(test, 16, fake_all_calls());
+	KUNIT_EXPECT_EQ(test, 2, fake_pages());
+
+	fake_forget_calls();
+	precache_flush_range(file.mapping, 10, 26);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_OBJECT, &file, 0);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	precache_flush_range(file.mapping, 10, 26);
+	precache_flush_range(file.mapping, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+
+	/* With new pages it is as for any other file */
+	precache_reclaim(test, &file, 1, 3);
+	fake_forget_calls();
+	precache_flush_range(file.mapping, 10, 26);
+	KUNIT_EXPECT_EQ(test, 17, fake_calls(FAKE_FLUSH_PAGE));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, &file, 1, 3));
+	iput(file.inode);
+}
+
 /* At umount a flush for each file would be for nothing */
 static void precache_unmount_flushes_no_file(struct kunit *test)
 {
@@ -1333,6 +1367,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_file_that_comes_back_finds_its_pages),
 	KUNIT_CASE(precache_file_that_comes_back_keeps_the_others),
 	KUNIT_CASE(precache_file_that_comes_back_is_flushed_once),
+	KUNIT_CASE(precache_file_that_comes_back_soon_flushes_all),
 	KUNIT_CASE(precache_deleted_file_leaves_nothing),
 	KUNIT_CASE_PARAM(precache_file_obstacle_leaves_nothing,
 			 precache_file_obstacle_gen_params),
