@@ -145,7 +145,9 @@
  * to flush: what was there is out of reach already, and what will be put must
  * still be in the xarray.  What drop_caches cannot drop from the page cache,
  * and what remount leaves in it, may be put later: for these pages the page
- * cache has the last word.
+ * cache has the last word.  An emergency remount drops nothing, because it
+ * should wait for nobody: whoever writes to the device then has to remount
+ * again before the files are read.
  *
  *
  *	When puts are refused
@@ -772,6 +774,20 @@ void precache_drop_end(struct super_block *sb)
 	if (fs->pool == -EAGAIN)
 		precache_new_pool(fs);
 	mutex_unlock(&precache_lock);
+}
+
+/**
+ * precache_drop_fs() - drop whatever has been put of a file system
+ * @sb: super block, with s_umount held
+ *
+ * For those who drop nothing from the page cache.
+ *
+ * Context: process, may sleep.
+ */
+void precache_drop_fs(struct super_block *sb)
+{
+	precache_drop_begin(sb);
+	precache_drop_end(sb);
 }
 
 /**

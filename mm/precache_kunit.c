@@ -203,8 +203,7 @@ static void precache_is_not_there(struct kunit *test, struct precache_mount *fs)
 	precache_reclaim(test, fs, 1, 1);
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 	precache_flush_range(fs->mapping, 0, ULONG_MAX);
-	precache_drop_begin(fs->sb);
-	precache_drop_end(fs->sb);
+	precache_drop_fs(fs->sb);
 	precache_unmount(fs);
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
@@ -621,8 +620,7 @@ static void precache_switched_off_and_dropped_costs_nothing(struct kunit *test)
 
 	precache_reclaim(test, fs, 1, 1);
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "0"));
-	precache_drop_begin(fs->sb);
-	precache_drop_end(fs->sb);
+	precache_drop_fs(fs->sb);
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
 	fake_forget_calls();
 	precache_reclaim(test, fs, 1, 2);

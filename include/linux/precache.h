@@ -25,6 +25,7 @@ void precache_init_fs(struct super_block *sb);
 void precache_destroy_fs(struct super_block *sb);
 void precache_drop_begin(struct super_block *sb);
 void precache_drop_end(struct super_block *sb);
+void precache_drop_fs(struct super_block *sb);
 void precache_exclude(struct address_space *mapping);
 #else
 #define precache_enabled()	false
@@ -34,6 +35,7 @@ static inline void precache_init_fs(struct super_block *sb) { }
 static inline void precache_destroy_fs(struct super_block *sb) { }
 static inline void precache_drop_begin(struct super_block *sb) { }
 static inline void precache_drop_end(struct super_block *sb) { }
+static inline void precache_drop_fs(struct super_block *sb) { }
 static inline void precache_exclude(struct address_space *mapping) { }
 #endif
 
