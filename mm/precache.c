@@ -771,8 +771,7 @@ void precache_drop_end(struct super_block *sb)
 		return;
 	mutex_lock(&precache_lock);
 	fs->drops--;
-	if (fs->pool == -EAGAIN)
-		precache_new_pool(fs);
+	precache_new_pools();	/* also after a drop that got none */
 	mutex_unlock(&precache_lock);
 }
 

@@ -1302,8 +1302,32 @@ static void precache_without_a_pool_left_mounts_without(struct kunit *test)
 	fake_fail(FAKE_NEW_POOL, 1, -ENOSPC);
 	fs = precache_second_fs(test, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, -ENOSPC, fs->pool);
-	fs->pool = -1;
-	precache_is_not_there(test, fs);
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+	precache_unmount(fs);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
+/* One failure is not the end: there is another attempt after each drop */
+static void precache_drop_asks_again_for_a_pool(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	fake_fail(FAKE_NEW_POOL, 1, -ENOSPC);
+	precache_drop_fs(fs->sb);
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_NEW_POOL));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, fake_last_call()->ret);
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+
+	precache_drop_fs(fs->sb);
+	KUNIT_EXPECT_EQ(test, 2, fake_calls(FAKE_NEW_POOL));
+	fs->pool = fake_last_call()->ret;
+	KUNIT_EXPECT_GE(test, fs->pool, 0);
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 2));
 }
 
 static void precache_pool_of_another_is_used(struct kunit *test)
@@ -1374,6 +1398,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_unmount_destroys_the_pool_last),
 	KUNIT_CASE(precache_other_block_size_is_refused),
 	KUNIT_CASE(precache_without_a_pool_left_mounts_without),
+	KUNIT_CASE(precache_drop_asks_again_for_a_pool),
 	KUNIT_CASE(precache_pool_of_another_is_used),
 	{}
 };
