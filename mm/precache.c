@@ -192,7 +192,9 @@
 
 /*
  * Above so many pages one flush of the whole object is cheaper than one flush
- * per page, although it also drops pages outside the range.
+ * per page, although it also drops pages outside the range.  Where nothing was
+ * put since the inode was read in there may be little to drop, or nothing, and
+ * one flush of the object saves all others.
  */
 #define PRECACHE_FLUSH_PAGES	256UL
 #define PRECACHE_FLUSH_OLD	16UL
@@ -226,9 +228,10 @@ struct precache_filter {
  *	section of precache_srcu
  * @dead: a flush failed; nothing is put, got or flushed any more
  * @drops: number of drop_caches in progress, under precache_lock; no pool
- * @refused: number of pages that were refused, or not put because of that,
- *	since the backend last took one
  * @filter: which inodes may have left pages; NULL before the first pool
+ * @refused: number of pages that were refused, or not put because of that,
+ *	since the backend last took one.  It may change with each page that is
+ *	evicted, and the rest seldom: so it has a cache line of its own
  *
  * Lives from fill_super until after kill_sb().  Everybody else comes through
  * an inode or a mount, which do not exist outside of that.
@@ -239,8 +242,8 @@ struct precache_fs {
 	int pool;
 	bool dead;
 	unsigned int drops;
-	unsigned int refused;
 	struct precache_filter *filter;
+	unsigned int refused ____cacheline_aligned_in_smp;
 };
 
 DEFINE_STATIC_KEY_FALSE(precache_key);
@@ -751,7 +754,12 @@ void precache_drop_begin(struct super_block *sb)
 		WRITE_ONCE(fs->pool, -EAGAIN);
 		synchronize_srcu(&precache_srcu);
 		tmem_destroy_pool(pool);
-		/* Not earlier: who finds it empty does not flush */
+		/*
+		 * Not earlier: who finds it empty does not flush.  A bit that
+		 * precache_keep() sets meanwhile may be lost.  It stands for
+		 * pages of the pool that is gone: there is no other until
+		 * precache_lock is free.
+		 */
 		bitmap_zero(fs->filter->map, 1UL << fs->filter->bits);
 	}
 	mutex_unlock(&precache_lock);
@@ -794,6 +802,10 @@ void precache_drop_fs(struct super_block *sb)
  * @sb: super block; nothing can fail any more, no file has been read
  *
  * While puts are switched off it is not asked: so one can mount without.
+ *
+ * From now on whoever changes the disk below the page cache has to flush the
+ * range, after the change.  invalidate_inode_pages2_range() does not do that:
+ * it flushes only the folios that it removes.
  *
  * Context: process, may sleep; end of fill_super.
  */

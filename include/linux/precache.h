@@ -85,7 +85,10 @@ static inline void precache_flush_folio(struct address_space *mapping,
 		__precache_flush_folio(mapping, folio);
 }
 
-/* The same for the pages @start to @end, both included. */
+/*
+ * The same for the pages @start to @end, both included.  Needed also after
+ * invalidate_inode_pages2_range(), which flushes only what it removes.
+ */
 static inline void precache_flush_range(struct address_space *mapping,
 					pgoff_t start, pgoff_t end)
 {
