@@ -418,8 +418,8 @@ static void small_write_to_inode_back_in_memory_keeps_the_rest(void)
 	unsigned long ino = file_ino(fd);
 
 	to_tmem(fd);
-	close(fd);
 	forget_shadows(dir);	/* they keep the inode in memory */
+	close(fd);
 	drop_inode(ino);
 	fd = SYS(open(FS(0) "/file", O_RDWR));
 	file_write_direct(fd, NEW, 5 * PAGE, PAGE);
