@@ -2008,7 +2008,7 @@ static void *t_sharer(void *arg)
 	page_t page;
 	u32 n;
 
-	for (n = 0; n < 6000; n++) {
+	for (n = 0; n < 12000; n++) {
 		seed = (u64)(long)arg << 32 | n;
 		fill(&page, seed, NOISE);
 		CHECK(!tme_put(client, 0, oid, n, &page));
@@ -2023,7 +2023,7 @@ static void *t_sharer(void *arg)
  */
 static void weights_hold_for_threads(void)
 {
-	const u64 limit = 8192;
+	const u64 limit = 16384;
 	pthread_t thread[SHARERS];
 	u64 hog, light = 0, heavy = 0, fair;
 	long i;
