@@ -13,7 +13,8 @@
  *
  * A put that fails must leave no copy.  Xen 4.4 to 4.12 refuse a put for lack of
  * memory before they look for an older copy of the page.  So the page is
- * flushed whenever a put has failed.
+ * flushed whenever a put has failed; the interface has no way to say that this is
+ * not needed.
  *
  * An operation on a pool that does not exist is -ENODEV.  For a flush that is
  * success: there is nothing to be found.
@@ -155,11 +156,15 @@ static int xen_tmem_op(u32 cmd, int pool, const struct tmem_oid *oid,
 
 	memcpy(op.u.gen.oid, oid->oid, sizeof(op.u.gen.oid));
 	op.u.gen.index = index;
+
+	/*
+	 * The frame, too, belongs to one host: a PV domain's machine frames are
+	 * others after a migration, and the old number may be anybody's.
+	 */
+	rcu_read_lock();
 	if (page)
 		set_xen_guest_handle(op.u.gen.gmfn,
 				     (void *)xen_page_to_gfn(page));
-
-	rcu_read_lock();
 	op.pool_id = xen_tmem_id(xa_load(&xen_tmem_pools, pool));
 	if (op.pool_id != XEN_TMEM_NO_POOL)
 		ret = HYPERVISOR_tmem_op(&op);
