@@ -228,16 +228,8 @@ bool __preswap_skip_readahead(swp_entry_t entry)
 	return ret;
 }
 
-/**
- * __preswap_invalidate() - drop the contents of slots
- * @entry: first slot; the caller owns its SWAP_HAS_CACHE
- * @nr: number of slots
- *
- * Context: any but interrupt; may be called with spinlocks held and interrupts
- * off.
- * Return: how many of them were in tmem.
- */
-int __preswap_invalidate(swp_entry_t entry, int nr)
+/* Clear the bits of slots, and drop their pages.  Returns how many had one */
+static int preswap_drop(swp_entry_t entry, int nr)
 {
 	unsigned long *map = preswap_si(entry)->preswap_map;
 	struct tmem_oid oid;
@@ -247,18 +239,35 @@ int __preswap_invalidate(swp_entry_t entry, int nr)
 		return 0;
 
 	for (i = 0; i < nr; i++, entry = preswap_entry(entry, 1)) {
-		if (!test_bit(swp_offset(entry), map) ||
-		    !test_and_clear_bit(swp_offset(entry), map))
+		/* Nobody else changes this bit; look first, most are clear */
+		if (!test_bit(swp_offset(entry), map))
 			continue;
+		clear_bit(swp_offset(entry), map);
 		oid = preswap_oid(entry);
 		ret = tmem_flush_page(preswap_pool, &oid, preswap_index(entry));
 		if (ret)
 			preswap_flush_failed(ret);
-		atomic_long_dec(&preswap_nr);
-		count_vm_event(PRESWAP_FLUSH);
 		dropped++;
 	}
+	if (dropped)
+		atomic_long_sub(dropped, &preswap_nr);
 	return dropped;
+}
+
+/**
+ * __preswap_invalidate() - drop the contents of slots that are not needed
+ * @entry: first slot; the caller owns its SWAP_HAS_CACHE
+ * @nr: number of slots
+ *
+ * Context: any but interrupt; may be called with spinlocks held and interrupts
+ * off.
+ */
+void __preswap_invalidate(swp_entry_t entry, int nr)
+{
+	int dropped = preswap_drop(entry, nr);
+
+	if (dropped)
+		count_vm_events(PRESWAP_FLUSH, dropped);
 }
 
 static bool preswap_may_put(void)
@@ -310,22 +319,22 @@ bool __preswap_store(struct folio *folio)
 		oid = preswap_oid(entry);
 		if (tmem_put_page(preswap_pool, &oid, preswap_index(entry),
 				  folio_page(folio, i))) {
-			count_vm_event(PRESWAP_PUT_FAIL);
+			count_vm_events(PRESWAP_PUT_FAIL, nr);
 			goto refused;
 		}
 		if (!test_and_set_bit(swp_offset(entry), map))
 			atomic_long_inc(&preswap_nr);
 		preswap_drop_zswap(entry);
-		count_vm_event(PRESWAP_PUT);
 		cond_resched();
 	}
 	smp_mb();	/* see "Getting pages back" above */
 	if (!preswap_may_put() || atomic_read(&preswap_stops) != stops)
 		goto refused;
+	count_vm_events(PRESWAP_PUT, nr);
 	return true;
 
 refused:
-	__preswap_invalidate(folio->swap, nr);
+	preswap_drop(folio->swap, nr);
 	return false;
 }
 
@@ -471,8 +480,7 @@ VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry)
 	}
 	if (__preswap_test(folio->swap, nr)) {
 		folio_mark_dirty(folio);
-		nr = __preswap_invalidate(folio->swap, nr);
-		count_vm_events(PRESWAP_SHRINK, nr);
+		count_vm_events(PRESWAP_SHRINK, preswap_drop(folio->swap, nr));
 	}
 	ret = 0;
 out:

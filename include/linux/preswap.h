@@ -46,7 +46,7 @@ bool __preswap_store(struct folio *folio);
 bool __preswap_load(struct folio *folio);
 bool __preswap_test(swp_entry_t entry, int nr);
 bool __preswap_skip_readahead(swp_entry_t entry);
-int __preswap_invalidate(swp_entry_t entry, int nr);
+void __preswap_invalidate(swp_entry_t entry, int nr);
 
 /* Swap a folio out to tmem.  False: it must go elsewhere, tmem holds none. */
 static inline bool preswap_store(struct folio *folio)

@@ -458,7 +458,7 @@ static void large_folios_are_whole(void)
 	const size_t len = MIB, large = 16 * PAGE;
 	static const int percent[] = { 0, 10, 100, 0, 10 };
 	unsigned char vec[16] = { 0 };
-	long allocated, split;
+	long allocated, split, put, refused, flush;
 	size_t i, n, partly;
 	pid_t pid;
 	char *p;
@@ -475,9 +475,17 @@ static void large_folios_are_whole(void)
 		fill(p, len, 3 + i, 0);
 		CHECK_OP(get_long(MTHP "stats/anon_fault_alloc") - allocated,
 			 >=, len / large);
+		put = counter(PRESWAP_PUT);
+		refused = counter(PRESWAP_PUT_FAIL);
+		flush = counter(PRESWAP_FLUSH);
 		inject(FAIL_PUT, percent[i], -1);
 		swap_out(p, len);
 		inject(0, 0, 0);
+		/* What stays, and what does not, and no slot is free */
+		CHECK_OP(counter(PRESWAP_PUT) - put, ==, preswap_pages());
+		CHECK_OP(counter(PRESWAP_PUT_FAIL) - refused, >=,
+			 (long)len / PAGE - preswap_pages());
+		CHECK_OP(counter(PRESWAP_FLUSH), ==, flush);
 		partly = preswap_pages() % 16;
 		split = get_long(MTHP "stats/swpout_fallback") - split;
 		note("%d %% fail: %ld pages in preswap, %ld folios split",

@@ -30,6 +30,7 @@ static void shrink_marks_pages_dirty(void)
 	CHECK_OP(preswap_pages(), ==, 0);
 	CHECK_OP(persistent(), ==, 0);
 	CHECK_OP(since(PRESWAP_SHRINK), >=, len / PAGE);
+	CHECK_OP(since(PRESWAP_FLUSH), ==, 0);
 	/* They are in the swap cache, mapped nowhere: nobody else keeps them */
 	set(SYSFS "preswap", "0");
 	swap_out(p, len);
