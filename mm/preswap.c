@@ -149,7 +149,8 @@ VISIBLE_IF_KUNIT struct swap_info_struct *preswap_si(swp_entry_t entry)
 VISIBLE_IF_KUNIT void preswap_drop_zswap(swp_entry_t entry)
 {
 	KUNIT_STATIC_STUB_REDIRECT(preswap_drop_zswap, entry);
-	zswap_invalidate(entry);
+	if (!zswap_never_enabled())
+		zswap_invalidate(entry);
 }
 
 static struct tmem_oid preswap_oid(swp_entry_t entry)
