@@ -642,6 +642,13 @@ static ssize_t preswap_pages_show(struct kobject *kobj,
 
 static struct kobj_attribute preswap_pages_attr = __ATTR_RO(preswap_pages);
 
+/* Writing back what was read changes nothing */
+static ssize_t preswap_shrink_show(struct kobject *kobj,
+				   struct kobj_attribute *attr, char *buf)
+{
+	return preswap_pages_show(kobj, attr, buf);
+}
+
 static ssize_t preswap_shrink_store(struct kobject *kobj,
 				    struct kobj_attribute *attr,
 				    const char *buf, size_t count)
@@ -655,7 +662,7 @@ static ssize_t preswap_shrink_store(struct kobject *kobj,
 	return ret ?: (ssize_t)count;
 }
 
-static struct kobj_attribute preswap_shrink_attr = __ATTR_WO(preswap_shrink);
+static struct kobj_attribute preswap_shrink_attr = __ATTR_RW(preswap_shrink);
 
 static const struct attribute *preswap_attrs[] = {
 	&preswap_attr.attr,

@@ -56,6 +56,7 @@ static void shrink_stops_at_target(void)
 		set(SHRINK, "%ld", left);
 		CHECK_OP(preswap_pages(), ==, left);
 		CHECK_OP(persistent(), ==, left);
+		CHECK_OP(get_long(SHRINK), ==, left);
 	}
 	verify(p, len, OLD, 0, "memory");
 	CHECK_OP(since(PRESWAP_SHRINK), >=, pages - 128);
