@@ -63,6 +63,7 @@
 #include <linux/suspend.h>
 #include <linux/syscore_ops.h>
 #include <linux/tmem.h>
+#include <linux/version.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <xen/interface/tmem.h>
@@ -447,7 +448,7 @@ static struct notifier_block xen_tmem_resume_nb = {
  * For the next kernel, which may not have tmem.  Otherwise the hypervisor does it,
  * and here it would only take preswap's pages from tasks that still run.
  */
-static void xen_tmem_shutdown(void *unused)
+static void xen_tmem_destroy_pools(void)
 {
 	unsigned long pool;
 	void *entry;
@@ -459,6 +460,13 @@ static void xen_tmem_shutdown(void *unused)
 			xen_tmem_destroy(xen_tmem_id(entry));
 }
 
+/* Point releases of 6.12 differ: 6.12.114 has changed the interface */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 114)
+static void xen_tmem_shutdown(void *unused)
+{
+	xen_tmem_destroy_pools();
+}
+
 static const struct syscore_ops xen_tmem_syscore_ops = {
 	.shutdown = xen_tmem_shutdown,
 };
@@ -466,6 +474,21 @@ static const struct syscore_ops xen_tmem_syscore_ops = {
 static struct syscore xen_tmem_syscore = {
 	.ops = &xen_tmem_syscore_ops,
 };
+
+static void __init xen_tmem_register_shutdown(void)
+{
+	register_syscore(&xen_tmem_syscore);
+}
+#else
+static struct syscore_ops xen_tmem_syscore_ops = {
+	.shutdown = xen_tmem_destroy_pools,
+};
+
+static void __init xen_tmem_register_shutdown(void)
+{
+	register_syscore_ops(&xen_tmem_syscore_ops);
+}
+#endif
 
 static int __init xen_tmem_init(void)
 {
@@ -497,7 +520,7 @@ static int __init xen_tmem_init(void)
 		return ret;
 	xen_resume_notifier_register(&xen_tmem_resume_nb);
 	pm_notifier(xen_tmem_pm_notify, 0);
-	register_syscore(&xen_tmem_syscore);
+	xen_tmem_register_shutdown();
 	return 0;
 }
 device_initcall(xen_tmem_init);
