@@ -14,6 +14,25 @@
  * - a shrinker gives ephemeral pages back in step with the page cache, when
  *   memory is short.
  *
+ *
+ *	Giving memory back
+ *
+ * The unit is the frame.  A page takes a part of one, and zsmalloc frees a group
+ * of frames (a zspage) when the last page in it has gone; so some evictions free
+ * nothing and others a lot.  Reclaim must be told what really came free: if it
+ * believes that it gets on, and finds no free page, it calls the OOM killer,
+ * because its own estimate of what is reclaimable counts the LRU lists only.
+ *
+ * - The shrinker counts frames, and evicts until as many as it was asked for
+ *   have come free.
+ * - An OOM notifier does the same when the system has no memory, before a process
+ *   is killed.  It has the last word: all ephemeral pages go before.
+ *
+ * The shrinker knows no nodes: neither does zsmalloc tell on which one a page's
+ * memory is, nor can the engine evict from one.  A page is stored on the node of
+ * the CPU that evicts it, which is the page's own for kswapd.
+ *
+ *
  * The engine's walks are bounded per call.  Here they are simply continued:
  * flush_object and destroy_pool may sleep.
  */
@@ -24,6 +43,8 @@
 #include <linux/init.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
@@ -32,6 +53,12 @@
 
 /* Less is of no use: the pools alone would fill it */
 #define TMEM_RAM_MIN_PAGES	256UL
+
+/* What is given back before the OOM killer is asked again, in frames */
+#define TMEM_RAM_OOM_FRAMES	1024UL
+
+/* At most so many pages are dropped for a frame, if they take less than that */
+#define TMEM_RAM_PAGES_PER_FRAME	64UL
 
 static struct tme_host tmem_ram_host;
 static struct tme_client tmem_ram_client;
@@ -43,6 +70,45 @@ static bool tmem_ram_compress = true;
 static unsigned long tmem_ram_limit(void)
 {
 	return mult_frac(totalram_pages(), tmem_ram_max_percent, 100);
+}
+
+/*
+ * Evict until @nr frames have come free, or @left pages are dropped, or there are
+ * none.  Counts @left down.  Returns how many frames have come free.  Descriptors
+ * are not in that: they are parts of slabs, and reclaim itself counts the slabs
+ * that come free.
+ */
+static unsigned long tmem_ram_evict(unsigned long nr, unsigned long *left)
+{
+	unsigned long done;
+	long bytes = 0;
+
+	while (*left && bytes < (long)(nr * PAGE_SIZE)) {
+		done = tme_evict(&tmem_ram_host, min(*left, SWAP_CLUSTER_MAX),
+				 &bytes);
+		if (!done)
+			break;
+		bytes -= done * port_cache_size(PORT_PAGE);
+		*left -= done;
+		cond_resched();
+	}
+	return bytes > 0 ? bytes / PAGE_SIZE : 0;
+}
+
+static unsigned long tmem_ram_frames(bool persistent)
+{
+	return tme_client_frames(&tmem_ram_client, persistent);
+}
+
+/* Back below the limit, as far as ephemeral pages can do that */
+static void tmem_ram_trim(void)
+{
+	unsigned long limit = tmem_ram_limit();
+
+	tme_host_set_limit(&tmem_ram_host, limit);
+	while (tmem_ram_frames(false) + tmem_ram_frames(true) > limit &&
+	       tme_evict(&tmem_ram_host, SWAP_CLUSTER_MAX, NULL))
+		cond_resched();
 }
 
 static int max_percent_set(const char *val, const struct kernel_param *kp)
@@ -57,6 +123,8 @@ static int max_percent_set(const char *val, const struct kernel_param *kp)
 		return -EINVAL;
 	}
 	tmem_ram_max_percent = percent;
+	if (tmem_ram_up)
+		tmem_ram_trim();
 	return 0;
 }
 
@@ -187,29 +255,47 @@ static const struct tmem_ops tmem_ram_ops = {
 
 /*
  * A compressed page is as expensive to read again as any, but gives back only a
- * part of a page.  So count the frames that the ephemeral pages take, not the
- * pages: the better they compress, the longer they stay.
+ * part of a page: the better pages compress, the longer they stay.
  */
 static unsigned long tmem_ram_count(struct shrinker *shrinker,
 				    struct shrink_control *sc)
 {
-	if (!tme_evictable(&tmem_ram_host))
-		return SHRINK_EMPTY;
-	return tme_client_frames(&tmem_ram_client, false);
+	return tme_freeable(&tmem_ram_host) ?: SHRINK_EMPTY;
 }
 
 static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 				   struct shrink_control *sc)
 {
-	unsigned long done;
-	long bytes = 0;
+	unsigned long left = sc->nr_to_scan * TMEM_RAM_PAGES_PER_FRAME;
+	unsigned long freed = tmem_ram_evict(sc->nr_to_scan, &left);
 
-	done = tme_evict(&tmem_ram_host, sc->nr_to_scan, &bytes);
 	/* Tell reclaim, which counts only slab by itself, or it goes on */
-	if (bytes >= (long)PAGE_SIZE)
-		mm_account_reclaimed_pages(bytes / PAGE_SIZE);
-	return done ?: SHRINK_STOP;
+	mm_account_reclaimed_pages(freed);
+	return freed ?: SHRINK_STOP;
 }
+
+/*
+ * @freed is where all notifiers add what they have given back, in pages.  The
+ * caller then tries again, whatever the memory is worth to it: it may be that of
+ * another node.  While others go on putting pages that could last for ever.  So
+ * calls that come within a second of one another evict no more pages, all
+ * together, than there were at the first one.  oom_lock is held.
+ */
+static int tmem_ram_oom(struct notifier_block *nb, unsigned long unused,
+			void *freed)
+{
+	static unsigned long left, last = INITIAL_JIFFIES - 2 * HZ;
+
+	if (time_after(jiffies, last + HZ))
+		left = tme_evictable(&tmem_ram_host);
+	last = jiffies;
+	*(unsigned long *)freed += tmem_ram_evict(TMEM_RAM_OOM_FRAMES, &left);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block tmem_ram_oom_nb = {
+	.notifier_call = tmem_ram_oom,
+};
 
 static int __init tmem_ram_init(void)
 {
@@ -244,9 +330,11 @@ static int __init tmem_ram_init(void)
 
 	shrinker->count_objects = tmem_ram_count;
 	shrinker->scan_objects = tmem_ram_scan;
+	shrinker->batch = SWAP_CLUSTER_MAX;
 	/* The same part as of the LRU lists; the default is double */
 	shrinker->seeks = 2 * DEFAULT_SEEKS;
 	shrinker_register(shrinker);
+	register_oom_notifier(&tmem_ram_oom_nb);
 	pr_info("at most %lu pages, %u %% of the memory%s\n", limit,
 		tmem_ram_max_percent,
 		tmem_ram_compress ? ", compressed" : "");

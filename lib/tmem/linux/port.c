@@ -14,6 +14,7 @@ MODULE_DESCRIPTION("Transcendent memory engine");
 MODULE_LICENSE("GPL");
 
 struct kmem_cache *port_caches[PORT_CACHES];
+EXPORT_SYMBOL_GPL(port_caches);		/* of port_cache_size() */
 static struct port_scratch __percpu *port_scratches;
 
 /* One set for all hosts: a machine has one, and tests may have another */

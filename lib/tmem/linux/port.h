@@ -63,11 +63,16 @@ static inline void *port_cache_alloc(struct zs_pool *slots,
 	return p;
 }
 
+static inline long port_cache_size(enum port_cache cache)
+{
+	return kmem_cache_size(port_caches[cache]);
+}
+
 static inline long port_cache_free(struct zs_pool *slots,
 				   enum port_cache cache, void *p)
 {
 	kmem_cache_free(port_caches[cache], p);
-	return kmem_cache_size(port_caches[cache]);
+	return port_cache_size(cache);
 }
 
 /* A frame is a struct page */

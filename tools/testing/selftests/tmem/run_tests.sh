@@ -10,7 +10,7 @@ cd "$(dirname "$0")" || exit 1
 failed=0
 for program in precache_dio precache_truncate precache_mount precache_error \
 	       precache_exclude precache_steal preswap preswap_shrink \
-	       preswap_users hibernate faults paranoid options; do
+	       preswap_users hibernate faults paranoid options memory; do
 	./$program "$@" || failed=1
 done
 exit $failed

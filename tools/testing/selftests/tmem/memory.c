@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What tmem=ram holds and could give back counts as free: a program gets it
+ * before anybody is killed.
+ */
+
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tmem_test.h"
+
+#define BIG		"/tmp/tmem/big"
+#define CHUNK		(64 * 1024L)
+#define MAX_PERCENT	RAM "max_percent"
+
+static const int percents[] = { 20, 50, 90 };
+
+/* A line of /proc/meminfo, in bytes */
+static long kernel_says(const char *name)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	size_t len = strlen(name);
+	long kib;
+
+	CHECK(f, "no /proc/meminfo");
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) &&
+		    sscanf(line + len, ": %ld", &kib) == 1) {
+			fclose(f);
+			return kib * 1024;
+		}
+	fail("no %s in /proc/meminfo", name);
+}
+
+/* How exact all numbers here have to be: 3 % of the memory */
+static long tolerance(void)
+{
+	return kernel_says("MemTotal") / 100 * 3;
+}
+
+/* Random words, or with the others constant a page that compresses to a third */
+static void fill_page(char *page, off_t off, bool compressible)
+{
+	size_t i;
+
+	fill(page, PAGE, OLD, off);
+	for (i = 0; compressible && i < PAGE; i += 32)
+		memset(page + i + 8, OLD, 24);
+}
+
+/* A file of @len bytes on a file system of its own; it is cached nowhere */
+static void big_file(long len, bool compressible)
+{
+	char *buf = buffer(CHUNK);
+	off_t off;
+	size_t i;
+	int fd;
+
+	umount("/tmp/tmem");	/* there may be one */
+	must_run("mkfs.ext4 -q -F -b 4096 -E nodiscard,lazy_itable_init=0 %s",
+		 disk_name());
+	mkdir("/tmp/tmem", 0700);
+	SYS(mount(disk_name(), "/tmp/tmem", "ext4", MS_NOATIME, ""));
+	cgroup_set("memory.max", "32M");
+	fd = SYS(open(BIG, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+	for (off = 0; off < len; off += CHUNK) {
+		for (i = 0; i < CHUNK; i += PAGE)
+			fill_page(buf + i, off + i, compressible);
+		CHECK_OP(pwrite(fd, buf, CHUNK, off), ==, CHUNK);
+	}
+	SYS(fsync(fd));
+	SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	close(fd);
+	free(buf);
+	cgroup_set("memory.max", "max");
+}
+
+static void read_big(void)
+{
+	char *buf = buffer(CHUNK);
+	int fd = SYS(open(BIG, O_RDONLY));
+
+	while (SYS(read(fd, buf, CHUNK)))
+		;
+	close(fd);
+	free(buf);
+}
+
+/* Read the file in a small cgroup: all of it goes to precache */
+static void big_to_precache(void)
+{
+	cgroup_set("memory.max", "16M");
+	read_big();
+	cgroup_set("memory.max", "max");
+	cgroup_reclaim();
+}
+
+/*
+ * How many bytes a process can have until it is killed: it is the first one that
+ * the OOM killer looks for.  Pages that are in memory and have a swap slot as well
+ * are counted twice: when the last slot goes, reclaim leaves them where they are,
+ * and how many are under way just then is chance.
+ */
+static long hog(bool compressible)
+{
+	long *got = (long *)SYS(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	long len, twice = 0;
+	int status;
+	pid_t pid;
+	char *p;
+
+	pid = SYS(fork());
+	if (!pid) {
+		set("/proc/self/oom_score_adj", "1000");
+		p = (char *)SYS(mmap(NULL, 1L << 40, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS |
+				     MAP_NORESERVE, -1, 0));
+		for (len = 0;; len += PAGE) {
+			if (len % (MIB / 4) == 0)
+				twice = kernel_says("SwapCached");
+			__atomic_store_n(got, len + twice, __ATOMIC_RELAXED);
+			fill_page(p + len, len, compressible);
+		}
+	}
+	SYS(waitpid(pid, &status, 0));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+	      "the process was not killed: status %x", status);
+	return *got;
+}
+
+static void hog_beside_tmem(bool compressible)
+{
+	long without, with, held;
+	size_t i;
+
+	/*
+	 * Fragmentation raises the watermarks for a while: whether it just has
+	 * is chance, and makes more of a difference than all that follows.
+	 */
+	set("/proc/sys/vm/watermark_boost_factor", "0");
+	big_file(kernel_says("MemTotal") / 10 * 6 & -CHUNK, compressible);
+	/* What slabs keep is kept in all rounds */
+	big_to_precache();
+	hog(compressible);
+	set(SYSFS "precache", "0");
+	set(SYSFS "preswap", "0");
+	without = hog(compressible);
+	set(SYSFS "precache", "1");
+	set(SYSFS "preswap", "1");
+	for (i = 0; i < sizeof(percents) / sizeof(*percents); i++) {
+		set(MAX_PERCENT, "%d", percents[i]);
+		big_to_precache();
+		held = get_long(RAM "used_bytes");
+		with = hog(compressible);
+		note("max_percent %d: got %ld MiB, %ld without tmem",
+		     percents[i], with / MIB, without / MIB);
+		note("precache had %ld MiB, and then %ld pages in %ld KiB",
+		     held / MIB, ephemeral(),
+		     get_long(RAM "used_bytes") / 1024);
+		CHECK_OP(held, >, kernel_says("MemTotal") / 10);
+		CHECK_OP(ephemeral(), <, MIB / PAGE);
+		CHECK_OP(with, >=, without - tolerance());
+	}
+	set(MAX_PERCENT, "20");
+}
+
+/*
+ * Nobody is killed while there are pages that can be dropped.  Compressed pages
+ * free memory only when all that share a zspage have gone.
+ */
+static void precache_yields_before_oom_kill(void)
+{
+	hog_beside_tmem(true);
+}
+
+static void raw_precache_yields_before_oom_kill(void)
+{
+	hog_beside_tmem(false);
+}
+
+/* A lower limit holds when the write returns, not some puts later */
+static void lowered_limit_gives_memory_back(void)
+{
+	long used, free;
+
+	set(MAX_PERCENT, "50");
+	big_file(kernel_says("MemTotal") / 10 * 4 & -CHUNK, false);
+	big_to_precache();
+	used = get_long(RAM "used_bytes");
+	free = kernel_says("MemFree");
+	set(MAX_PERCENT, "5");
+	note("used_bytes %ld -> %ld KiB, MemFree %ld -> %ld KiB", used / 1024,
+	     get_long(RAM "used_bytes") / 1024, free / 1024,
+	     kernel_says("MemFree") / 1024);
+	CHECK_OP(used, >, kernel_says("MemTotal") / 5);
+	CHECK_OP(get_long(RAM "used_bytes"), <=, kernel_says("MemTotal") / 20);
+	CHECK_OP(kernel_says("MemFree") - free, >=,
+		 used - kernel_says("MemTotal") / 20 - tolerance());
+	set(MAX_PERCENT, "20");
+}
+
+static const struct test tests[] = {
+	{ "precache_yields_before_oom_kill", precache_yields_before_oom_kill },
+	{ "raw_precache_yields_before_oom_kill",
+	  raw_precache_yields_before_oom_kill },
+	{ "lowered_limit_gives_memory_back", lowered_limit_gives_memory_back },
+};
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+}
