@@ -32,6 +32,9 @@
  * memory is, nor can the engine evict from one.  A page is stored on the node of
  * the CPU that evicts it, which is the page's own for kswapd.
  *
+ * What eviction would give back is counted in KReclaimable, and so in
+ * MemAvailable; all of it on one node, for the same reason.
+ *
  *
  * The engine's walks are bounded per call.  Here they are simply continued:
  * flush_object and destroy_pool may sleep.
@@ -42,6 +45,7 @@
 #include <linux/highmem.h>
 #include <linux/init.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/oom.h>
@@ -49,6 +53,7 @@
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/tmem.h>
+#include <linux/vmstat.h>
 #include "../lib/tmem/engine.h"
 
 /* Less is of no use: the pools alone would fill it */
@@ -60,6 +65,9 @@
 /* At most so many pages are dropped for a frame, if they take less than that */
 #define TMEM_RAM_PAGES_PER_FRAME	64UL
 
+/* How far KReclaimable may be from the truth, in frames */
+#define TMEM_RAM_COUNT_BATCH	32L
+
 static struct tme_host tmem_ram_host;
 static struct tme_client tmem_ram_client;
 static bool tmem_ram_up;		/* the two are initialised */
@@ -70,6 +78,24 @@ static bool tmem_ram_compress = true;
 static unsigned long tmem_ram_limit(void)
 {
 	return mult_frac(totalram_pages(), tmem_ram_max_percent, 100);
+}
+
+/* Count what eviction would give back as reclaimable */
+static void tmem_ram_account(void)
+{
+	static atomic_long_t counted;
+	long now, old;
+
+	/* Again if it has changed: the last one to count must not be outdated */
+	for (;;) {
+		now = tme_freeable(&tmem_ram_host);
+		old = atomic_long_read(&counted);
+		if (abs(now - old) < TMEM_RAM_COUNT_BATCH)
+			return;
+		old = atomic_long_xchg(&counted, now);
+		mod_node_page_state(NODE_DATA(first_online_node),
+				    NR_KERNEL_MISC_RECLAIMABLE, now - old);
+	}
 }
 
 /*
@@ -92,6 +118,7 @@ static unsigned long tmem_ram_evict(unsigned long nr, unsigned long *left)
 		*left -= done;
 		cond_resched();
 	}
+	tmem_ram_account();
 	return bytes > 0 ? bytes / PAGE_SIZE : 0;
 }
 
@@ -109,6 +136,7 @@ static void tmem_ram_trim(void)
 	while (tmem_ram_frames(false) + tmem_ram_frames(true) > limit &&
 	       tme_evict(&tmem_ram_host, SWAP_CLUSTER_MAX, NULL))
 		cond_resched();
+	tmem_ram_account();
 }
 
 static int max_percent_set(const char *val, const struct kernel_param *kp)
@@ -200,6 +228,7 @@ static int tmem_ram_destroy_pool(int pool)
 
 	while ((ret = tme_destroy_pool(&tmem_ram_client, pool)) == -EAGAIN)
 		cond_resched();
+	tmem_ram_account();
 	return ret;
 }
 
@@ -213,6 +242,7 @@ static int tmem_ram_put_page(int pool, const struct tmem_oid *oid, u32 index,
 	tme_host_set_limit(&tmem_ram_host, tmem_ram_limit());
 	ret = tme_put(&tmem_ram_client, pool, oid->oid, index, src);
 	kunmap_local(src);
+	tmem_ram_account();
 	return ret;
 }
 
@@ -223,6 +253,7 @@ static int tmem_ram_get_page(int pool, const struct tmem_oid *oid, u32 index,
 	int ret = tme_get(&tmem_ram_client, pool, oid->oid, index, dst);
 
 	kunmap_local(dst);
+	tmem_ram_account();
 	return ret;
 }
 
@@ -230,6 +261,7 @@ static int tmem_ram_flush_page(int pool, const struct tmem_oid *oid, u32 index)
 {
 	int ret = tme_flush_page(&tmem_ram_client, pool, oid->oid, index);
 
+	tmem_ram_account();
 	return ret == -ENOENT ? 0 : ret;
 }
 
@@ -240,6 +272,7 @@ static int tmem_ram_flush_object(int pool, const struct tmem_oid *oid)
 	while ((ret = tme_flush_object(&tmem_ram_client, pool, oid->oid)) ==
 	       -EAGAIN)
 		cond_resched();
+	tmem_ram_account();
 	return ret == -ENOENT ? 0 : ret;
 }
 

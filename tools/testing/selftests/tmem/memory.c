@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What tmem=ram holds and could give back counts as free: a program gets it
- * before anybody is killed.
+ * before anybody is killed, and /proc/meminfo says so.
  */
 
 #include <sys/mman.h>
@@ -33,6 +33,21 @@ static long kernel_says(const char *name)
 			return kib * 1024;
 		}
 	fail("no %s in /proc/meminfo", name);
+}
+
+/* Free pages that wait in the CPUs' lists, in bytes */
+static long in_cpu_lists(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	long count, pages = 0;
+	char line[128];
+
+	CHECK(f, "no /proc/zoneinfo");
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %ld", &count) == 1)
+			pages += count;
+	fclose(f);
+	return pages * PAGE;
 }
 
 /* How exact all numbers here have to be: 3 % of the memory */
@@ -182,6 +197,50 @@ static void raw_precache_yields_before_oom_kill(void)
 	hog_beside_tmem(false);
 }
 
+/*
+ * MemAvailable, and what it leaves out although it is no page of ours: free pages in
+ * the CPUs' lists, some MiB after reclaim, and slabs, which a debug kernel
+ * makes ten times as large as the descriptors in them.
+ */
+static long available(void)
+{
+	return kernel_says("MemAvailable") + kernel_says("SUnreclaim") +
+	       in_cpu_lists();
+}
+
+/* MemAvailable counts what precache would give back */
+static void memory_in_precache_is_available(void)
+{
+	long before, used, slab, reclaimable, fell;
+	int compressible;
+
+	set(MAX_PERCENT, "50");
+	for (compressible = 0; compressible < 2; compressible++) {
+		big_file(kernel_says("MemTotal") / 10 * 4 & -CHUNK,
+			 compressible);
+		set("/proc/sys/vm/drop_caches", DROP_PAGES);
+		before = available();
+		slab = kernel_says("SUnreclaim");
+		reclaimable = kernel_says("KReclaimable");
+		used = get_long(RAM "used_bytes");
+		big_to_precache();
+		used = get_long(RAM "used_bytes") - used;
+		fell = before - available();
+		note("precache took %ld KiB, available fell by %ld KiB",
+		     used / 1024, fell / 1024);
+		note("slabs grew by %ld KiB, %ld KiB in the CPUs' lists",
+		     (kernel_says("SUnreclaim") - slab) / 1024,
+		     in_cpu_lists() / 1024);
+		CHECK_OP(used, >, kernel_says("MemTotal") / 10);
+		CHECK_OP(labs(fell), <=, tolerance());
+		SYS(umount("/tmp/tmem"));
+		/* And no longer than it is there */
+		CHECK_OP(kernel_says("KReclaimable"), <=,
+			 reclaimable + tolerance());
+	}
+	set(MAX_PERCENT, "20");
+}
+
 /* A lower limit holds when the write returns, not some puts later */
 static void lowered_limit_gives_memory_back(void)
 {
@@ -207,6 +266,7 @@ static const struct test tests[] = {
 	{ "precache_yields_before_oom_kill", precache_yields_before_oom_kill },
 	{ "raw_precache_yields_before_oom_kill",
 	  raw_precache_yields_before_oom_kill },
+	{ "memory_in_precache_is_available", memory_in_precache_is_available },
 	{ "lowered_limit_gives_memory_back", lowered_limit_gives_memory_back },
 };
 
