@@ -63,6 +63,17 @@
  * are not touched, and the folio will be written to the device if memory is
  * needed.  Puts are refused meanwhile, or the folio would come straight back.
  *
+ * The folio must not take memory that its cgroup, or the system, then lacks.
+ * So we reclaim nothing for it.  Nor must it be stuck: when the last swap slot
+ * has gone, reclaim does not look at anonymous memory any more, not even at folios
+ * that have a slot.  So where memory is short, or more than half of the slots are
+ * in use, the page is written to the device at once: each slot has its block
+ * there.  The folio for that is charged over the limit, as reclaim's own
+ * allocations are.  At most a batch of such folios is under way.  They are
+ * reclaimed when they have been written, as those of MADV_PAGEOUT are.  If a write
+ * fails no other is tried.  Before a suspend there is little time: then we do
+ * reclaim, and write only where there is still no memory.
+ *
  * A backend whose pages will not be there after a suspend does the same down to
  * zero, before anything is frozen: the bits would be, as part of this memory.
  * Who can be where, then?
@@ -97,10 +108,13 @@
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/kobject.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/pagevec.h>
 #include <linux/preswap.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -108,7 +122,9 @@
 #include <linux/sysfs.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include <linux/writeback.h>
 #include <linux/zswap.h>
+#include "internal.h"
 #include "swap.h"
 #include "tmem_paranoid.h"
 
@@ -445,32 +461,103 @@ VISIBLE_IF_KUNIT unsigned long preswap_next(unsigned int type,
 	return offset < max ? offset : 0;
 }
 
+/* Folios that are being written to their slots */
+struct preswap_writes {
+	struct folio_batch folios;
+	bool failed;		/* a write has: do not try others */
+};
+
+static void preswap_writes_init(struct preswap_writes *writes)
+{
+	folio_batch_init(&writes->folios);
+	writes->failed = false;
+}
+
 /*
- * Bring the page of one slot back.  Who else is there?  Another reader of
- * the slot: we wait for his folio lock and take it from there.  Somebody who
- * frees the slot: then we find no folio, or none in the swap cache, or a bit
- * that is clear.  Swap-out of the folio: holds its lock.
+ * Wait for the folios, and reclaim them: they are clean, in the swap cache and
+ * mapped nowhere.  One that has been mapped since is treated as any other.  So is
+ * one that could not be written: it is dirty again, and the only copy.
+ */
+static void preswap_reclaim(struct preswap_writes *writes)
+{
+	struct folio *folio;
+	LIST_HEAD(folios);
+
+	while ((folio = folio_batch_next(&writes->folios))) {
+		folio_wait_writeback(folio);
+		if (folio_mapped(folio))
+			;
+		else if (folio_test_dirty(folio) && folio_test_swapcache(folio))
+			writes->failed = true;
+		else if (folio_isolate_lru(folio))
+			list_add(&folio->lru, &folios);
+		folio_put(folio);
+	}
+	folio_batch_reinit(&writes->folios);
+	reclaim_pages(&folios);
+}
+
+/*
+ * The folio of a slot in the swap cache, or NULL.  A new one is locked, and not
+ * read yet.  Only with @reclaim the caller reclaims memory for it.
+ */
+static struct folio *preswap_folio(swp_entry_t entry, bool reclaim,
+				   bool *alloced)
+{
+	gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
+
+	if (!reclaim)
+		gfp &= ~__GFP_DIRECT_RECLAIM;
+	return __read_swap_cache_async(entry, gfp, get_task_policy(current),
+				       NO_INTERLEAVE_INDEX, alloced, true);
+}
+
+/*
+ * Move a page from tmem to its slot on the device.  @folio is new, locked and
+ * not read yet, so nobody else uses the slot until it is unlocked, and it will
+ * be under writeback then.  Takes over the reference: reclaim needs the last one.
+ * There is room for it in @writes.
+ *
+ * Returns 0 when the bit is clear, or -errno; -EPERM if the cgroup forbids it.
+ */
+static int preswap_write(struct folio *folio, struct preswap_writes *writes)
+{
+	struct writeback_control wbc = { .sync_mode = WB_SYNC_NONE };
+	int ret = 0;
+
+	if (!mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
+		ret = -EPERM;
+	else if (!__preswap_load(folio))
+		goto drop;		/* the slot has just been used anew */
+	else if (!folio_test_uptodate(folio))
+		ret = -EIO;
+	if (ret)
+		goto drop;
+
+	count_vm_events(PRESWAP_SHRINK, preswap_drop(folio->swap, 1));
+	lru_add_drain();	/* a new folio is not on its list yet */
+	/* Makes it dirty if that fails */
+	__swap_writepage(folio, &wbc);
+	folio_batch_add(&writes->folios, folio);
+	return 0;
+
+drop:
+	delete_from_swap_cache(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	return ret;
+}
+
+/*
+ * Take the page of a locked folio out of tmem: it becomes the only copy.  Unlocks
+ * and puts the folio.
  *
  * Returns 0 when the bit is clear, or -errno.
  */
-VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry)
+static int preswap_keep(struct folio *folio, swp_entry_t entry)
 {
-	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
-			  __GFP_NOWARN;
-	struct folio *folio;
-	bool alloced;
-	int nr, ret = -EAGAIN;
+	int nr = folio_nr_pages(folio), ret = -EAGAIN;
 
-	KUNIT_STATIC_STUB_REDIRECT(preswap_pull, entry);
-	folio = __read_swap_cache_async(entry, gfp, get_task_policy(current),
-					NO_INTERLEAVE_INDEX, &alloced, true);
-	if (!folio)
-		return -ENOMEM;		/* or freed, or busy: try again */
-	if (alloced)
-		swap_read_folio(folio, NULL);
-
-	folio_lock(folio);
-	nr = folio_nr_pages(folio);
 	if (!folio_test_swapcache(folio) ||
 	    swp_type(folio->swap) != swp_type(entry) ||
 	    swp_offset(entry) - swp_offset(folio->swap) >= nr)
@@ -491,11 +578,78 @@ out:
 }
 
 /*
+ * Move the page of one slot to the device, beyond any limit of memory.  If it is in
+ * the swap cache it is only taken out of tmem; nobody is waited for, as he may
+ * be waiting for memory.
+ */
+static int preswap_push(swp_entry_t entry, struct preswap_writes *writes)
+{
+	unsigned int flags;
+	struct folio *folio;
+	int ret = -ENOMEM;
+	bool alloced;
+
+	if (writes->failed)
+		return -EIO;
+	flags = memalloc_noreclaim_save();
+	folio = preswap_folio(entry, false, &alloced);
+	if (!folio) {
+		;	/* or it is freed, or busy */
+	} else if (alloced) {
+		ret = preswap_write(folio, writes);
+	} else if (folio_trylock(folio)) {
+		ret = preswap_keep(folio, entry);
+	} else {
+		folio_put(folio);
+		ret = -EBUSY;
+	}
+	memalloc_noreclaim_restore(flags);
+	return ret;
+}
+
+/*
+ * Bring the page of one slot back.  Who else is there?  Another reader of
+ * the slot: we wait for his folio lock and take it from there.  Somebody who
+ * frees the slot: then we find no folio, or none in the swap cache, or a bit
+ * that is clear.  Swap-out of the folio: holds its lock.
+ *
+ * Returns 0 when the bit is clear, or -errno.
+ */
+VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry, bool stay,
+				  struct preswap_writes *writes)
+{
+	struct folio *folio;
+	bool alloced;
+	int ret;
+
+	KUNIT_STATIC_STUB_REDIRECT(preswap_pull, entry, stay, writes);
+	folio = preswap_folio(entry, stay, &alloced);
+	if (!folio) {
+		ret = preswap_push(entry, writes);
+		if (ret != -EPERM)
+			return ret;
+		stay = true;
+		folio = preswap_folio(entry, stay, &alloced);
+		if (!folio)
+			return -ENOMEM;
+	}
+	if (alloced) {
+		if (!stay && mem_cgroup_swap_full(folio) &&
+		    mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
+			return preswap_write(folio, writes);
+		swap_read_folio(folio, NULL);
+	}
+	folio_lock(folio);
+	return preswap_keep(folio, entry);
+}
+
+/*
  * One pass over all slots of all devices.  Each slot is tried once, so that
  * slots that cannot be brought back do not stop the others.  Returns the last
  * error; -EINTR and -ETIME at once.
  */
-static int preswap_shrink_pass(unsigned long target, unsigned long deadline)
+static int preswap_shrink_pass(unsigned long target, unsigned long deadline,
+			       bool stay, struct preswap_writes *writes)
 {
 	unsigned long offset;
 	unsigned int type;
@@ -511,9 +665,12 @@ static int preswap_shrink_pass(unsigned long target, unsigned long deadline)
 			offset = preswap_next(type, offset);
 			if (!offset)
 				break;
-			ret = preswap_pull(swp_entry(type, offset));
+			ret = preswap_pull(swp_entry(type, offset), stay,
+					   writes);
 			if (ret)
 				err = ret;
+			if (!folio_batch_space(&writes->folios))
+				preswap_reclaim(writes);
 		}
 	}
 	return err;
@@ -521,20 +678,25 @@ static int preswap_shrink_pass(unsigned long target, unsigned long deadline)
 
 /*
  * Shrink to @target pages.  Bounded: gives up after @timeout, or a number of
- * passes that did not bring back a single page.
+ * passes that did not bring back a single page.  With @stay pages stay in memory
+ * as long as reclaim finds any.
  */
-static int preswap_shrink_to(unsigned long target, unsigned long timeout)
+static int preswap_shrink_to(unsigned long target, unsigned long timeout,
+			     bool stay)
 {
 	unsigned long deadline = jiffies + timeout;
+	struct preswap_writes writes;
 	int retries = 0, ret = 0;
 	unsigned long before;
 
 	if (!preswap_enabled())
 		return 0;
 
+	preswap_writes_init(&writes);
 	preswap_stop();
 	while ((before = preswap_pages()) > target) {
-		ret = preswap_shrink_pass(target, deadline);
+		ret = preswap_shrink_pass(target, deadline, stay, &writes);
+		preswap_reclaim(&writes);
 		if (ret == -EINTR || ret == -ETIME || preswap_pages() <= target)
 			break;
 		if (preswap_pages() < before) {
@@ -570,7 +732,7 @@ int preswap_suspend(unsigned long timeout)
 
 	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend, timeout);
 	preswap_stop();
-	ret = preswap_shrink_to(0, timeout);
+	ret = preswap_shrink_to(0, timeout, true);
 	if (ret) {
 		preswap_resume();
 		pr_err("suspend refused: %lu pages could not be brought back (%d)\n",
@@ -658,7 +820,7 @@ static ssize_t preswap_shrink_store(struct kobject *kobj,
 
 	ret = kstrtoul(buf, 0, &target);
 	if (!ret)
-		ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET);
+		ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET, false);
 	return ret ?: (ssize_t)count;
 }
 

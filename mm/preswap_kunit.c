@@ -589,7 +589,8 @@ static unsigned long preswap_test_next(unsigned int type, unsigned long offset)
 	return offset < si->max ? offset : 0;
 }
 
-static int preswap_test_slow_pull(swp_entry_t entry)
+static int preswap_test_slow_pull(swp_entry_t entry, bool stay,
+				  struct preswap_writes *writes)
 {
 	msleep(20);
 	preswap_invalidate(entry, 1);

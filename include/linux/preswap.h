@@ -14,6 +14,7 @@
 #include <linux/mm_types.h>
 
 struct folio;
+struct preswap_writes;
 struct swap_info_struct;
 
 #ifdef CONFIG_PRESWAP
@@ -30,7 +31,7 @@ void preswap_resume(void);
 struct swap_info_struct *preswap_si(swp_entry_t entry);
 void preswap_drop_zswap(swp_entry_t entry);
 unsigned long preswap_next(unsigned int type, unsigned long offset);
-int preswap_pull(swp_entry_t entry);
+int preswap_pull(swp_entry_t entry, bool stay, struct preswap_writes *writes);
 #endif
 #else
 #define preswap_enabled()	false

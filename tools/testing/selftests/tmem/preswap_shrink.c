@@ -39,6 +39,35 @@ static void shrink_marks_pages_dirty(void)
 	CHECK_OP(since(PSWPIN), >=, len / PAGE);
 }
 
+/*
+ * A cgroup may use neither more memory nor more slots, and has but little left of
+ * both.  Its pages have their slots: they go there, and take nothing of it.
+ */
+static void shrink_of_a_full_cgroup_ends(void)
+{
+	const size_t len = 24 * MIB, slack = MIB, step = 64 * 1024;
+	char *p = anon(len), *q = anon(slack / 4);
+	long held;
+	size_t i;
+
+	swap_on(swap_dev(0));
+	cgroup_set("memory.max", "8M");
+	fill(p, len, OLD, 0);
+	held = preswap_pages();
+	cgroup_set("memory.swap.max", "%ld",
+		   cgroup_get("memory.swap.current") + slack);
+	CHECK_OP(held, >, len / PAGE / 2);
+
+	must_run("echo 0 | timeout 60 tee " SHRINK);
+	CHECK_OP(preswap_pages(), ==, 0);
+	CHECK_OP(since(PRESWAP_SHRINK), >=, held);
+	CHECK_OP(since(PSWPOUT), >, held / 2);
+	fill(q, slack / 4, NEW, 0);
+	for (i = 0; i < len; i += step)
+		verify(p + i, step, OLD, i, "memory");
+	verify(q, slack / 4, NEW, 0, "memory");
+}
+
 /* It stops at the target, and what is left is served */
 static void shrink_stops_at_target(void)
 {
@@ -227,6 +256,7 @@ static void shrink_ends_under_load(void)
 
 static const struct test tests[] = {
 	{ "shrink_marks_pages_dirty", shrink_marks_pages_dirty },
+	{ "shrink_of_a_full_cgroup_ends", shrink_of_a_full_cgroup_ends },
 	{ "shrink_stops_at_target", shrink_stops_at_target },
 	{ "bad_values_are_refused", bad_values_are_refused },
 	{ "shrink_is_interruptible", shrink_is_interruptible },
