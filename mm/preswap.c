@@ -74,6 +74,9 @@
  * fails no other is tried.  Before a suspend there is little time: then we do
  * reclaim, and write only where there is still no memory.
  *
+ * A backend whose pages are memory of this kernel does the same when reclaim
+ * finds no free slot: preswap_write_out().
+ *
  * A backend whose pages will not be there after a suspend does the same down to
  * zero, before anything is frozen: the bits would be, as part of this memory.
  * Who can be where, then?
@@ -206,6 +209,7 @@ unsigned long preswap_pages(void)
 {
 	return atomic_long_read(&preswap_nr);
 }
+EXPORT_SYMBOL_GPL(preswap_pages);
 
 /**
  * __preswap_test() - is any of these slots in tmem?
@@ -714,6 +718,57 @@ static int preswap_shrink_to(unsigned long target, unsigned long timeout,
 	preswap_resume();
 	return ret;
 }
+
+/**
+ * preswap_write_out() - move some pages from tmem to the swap devices
+ * @left: how many slots may be looked at; those that were are taken off, and it
+ *	is 0 when there are no others
+ *
+ * For a backend whose pages are memory of this kernel.  Each page has its slot
+ * already, so this helps when no slot is free and reclaim cannot swap out.  It
+ * goes on where it ended the last time.  A device that is memory, too, as zram is,
+ * is left out.
+ *
+ * Context: process, with no lock that I/O needs.  Sleeps until the pages are
+ * written, and takes memory that is kept for reclaim until then.
+ * Return: number of pages that have left tmem; or -EIO, when one could not be
+ * written: it is in memory now, and nowhere else.
+ */
+int preswap_write_out(unsigned long *left)
+{
+	static unsigned long next;	/* a swp_entry_t */
+	swp_entry_t entry = { READ_ONCE(next) };
+	unsigned int type = swp_type(entry), passed = 0;
+	unsigned long offset = swp_offset(entry);
+	struct preswap_writes writes;
+	int nr = 0, done = 0;
+	bool ram;
+
+	preswap_writes_init(&writes);
+	while (nr < PAGEVEC_SIZE && nr < *left) {
+		cond_resched();
+		offset = preswap_next(type, offset + 1);
+		entry = swp_entry(type, offset);
+		/* Other flags may be changing; this one does not */
+		ram = offset && data_race(preswap_si(entry)->flags &
+					  SWP_SYNCHRONOUS_IO);
+		if (offset && !ram) {
+			if (!preswap_push(entry, &writes))
+				done++;
+			nr++;
+		} else {
+			type = (type + 1) % MAX_SWAPFILES;
+			offset = 0;
+			if (++passed > MAX_SWAPFILES)
+				*left = nr;
+		}
+	}
+	*left -= nr;
+	WRITE_ONCE(next, swp_entry(type, offset).val);
+	preswap_reclaim(&writes);
+	return writes.failed ? -EIO : done;
+}
+EXPORT_SYMBOL_GPL(preswap_write_out);
 
 /**
  * preswap_suspend() - bring all pages back, and put no more

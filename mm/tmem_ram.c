@@ -27,6 +27,11 @@
  *   have come free.
  * - An OOM notifier does the same when the system has no memory, before a process
  *   is killed.  It has the last word: all ephemeral pages go before.
+ * - When there is none left, persistent pages are written to the swap device,
+ *   where each has its slot.  A workqueue does that.  A task that reclaims
+ *   memory for itself starts it when no swap slot is free, so that reclaim cannot
+ *   swap out; the notifier in any case.  The notifier waits, but not for ever:
+ *   the I/O may need the very memory that is waited for.
  *
  * The shrinker knows no nodes: neither does zsmalloc tell on which one a page's
  * memory is, nor can the engine evict from one.  A page is stored on the node of
@@ -49,11 +54,14 @@
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/oom.h>
+#include <linux/preswap.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 #include "../lib/tmem/engine.h"
 
 /* Less is of no use: the pools alone would fill it */
@@ -65,12 +73,24 @@
 /* At most so many pages are dropped for a frame, if they take less than that */
 #define TMEM_RAM_PAGES_PER_FRAME	64UL
 
+/* How long the OOM killer waits for persistent pages to be written */
+#define TMEM_RAM_OOM_WAIT	(10 * HZ)
+
+/* What did not help before the OOM killer came is not tried again for so long */
+#define TMEM_RAM_PAUSE		(10 * HZ)
+
 /* How far KReclaimable may be from the truth, in frames */
 #define TMEM_RAM_COUNT_BATCH	32L
 
 static struct tme_host tmem_ram_host;
 static struct tme_client tmem_ram_client;
 static bool tmem_ram_up;		/* the two are initialised */
+
+static struct workqueue_struct *tmem_ram_wq;
+static DECLARE_WAIT_QUEUE_HEAD(tmem_ram_written);
+static atomic_t tmem_ram_writes_begun;	/* so often tmem_ram_write() was called */
+static atomic_t tmem_ram_writes_ended;	/* and has returned */
+static unsigned long tmem_ram_pause = INITIAL_JIFFIES;	/* not before that time */
 
 static unsigned int tmem_ram_max_percent = 20;
 static bool tmem_ram_compress = true;
@@ -137,6 +157,65 @@ static void tmem_ram_trim(void)
 	       tme_evict(&tmem_ram_host, SWAP_CLUSTER_MAX, NULL))
 		cond_resched();
 	tmem_ram_account();
+}
+
+/*
+ * Write persistent pages to their slots on the swap device until
+ * TMEM_RAM_OOM_FRAMES have come free.  A task that wants memory may be in the
+ * middle of I/O, or hold the lock of a page; this work does not.  It ends in
+ * time for a freezer that waits for it.
+ */
+static void tmem_ram_write(struct work_struct *work)
+{
+	unsigned long before = tmem_ram_frames(true), freed = 0;
+	unsigned long start = jiffies, left = preswap_pages();
+	int done = 0, moved = 0;
+
+	atomic_inc(&tmem_ram_writes_begun);
+	while (left && freed < TMEM_RAM_OOM_FRAMES &&
+	       time_before(jiffies, start + (freed ? HZ : TMEM_RAM_OOM_WAIT))) {
+		done = preswap_write_out(&left);
+		if (done < 0)
+			break;
+		moved += done;
+		/* Others may put meanwhile */
+		freed = max(freed, before - min(before, tmem_ram_frames(true)));
+		wake_up_all(&tmem_ram_written);
+	}
+	/* Not again soon, if a write has failed, or those left cannot be moved */
+	if (done < 0 || (!moved && preswap_pages()))
+		WRITE_ONCE(tmem_ram_pause, jiffies + TMEM_RAM_PAUSE);
+	atomic_inc(&tmem_ram_writes_ended);
+	wake_up_all(&tmem_ram_written);
+}
+
+static DECLARE_WORK(tmem_ram_work, tmem_ram_write);
+
+static bool tmem_ram_may_write(void)
+{
+	return preswap_pages() &&
+	       time_after_eq(jiffies, READ_ONCE(tmem_ram_pause));
+}
+
+/*
+ * Have persistent pages written, and wait until frames have come free, or a run of
+ * the work that began after we asked has ended.  Returns how many have.
+ */
+static unsigned long tmem_ram_write_out(void)
+{
+	unsigned long before = tmem_ram_frames(true), now;
+	int begun = atomic_read(&tmem_ram_writes_begun);
+
+	if (!tmem_ram_may_write())
+		return 0;
+	queue_work(tmem_ram_wq, &tmem_ram_work);
+	if (!wait_event_timeout(tmem_ram_written,
+				tmem_ram_frames(true) < before ||
+				atomic_read(&tmem_ram_writes_ended) - begun > 0,
+				TMEM_RAM_OOM_WAIT))
+		WRITE_ONCE(tmem_ram_pause, jiffies + TMEM_RAM_PAUSE);
+	now = tmem_ram_frames(true);
+	return now < before ? before - now : 0;
 }
 
 static int max_percent_set(const char *val, const struct kernel_param *kp)
@@ -287,13 +366,29 @@ static const struct tmem_ops tmem_ram_ops = {
 };
 
 /*
+ * Should reclaim have persistent pages written?  Where it cannot swap out, for want
+ * of slots: it ends when none is free, and MGLRU when fewer than 64
+ * (MIN_LRU_BATCH) are.  (There are fewer than none during swapoff.)  And only
+ * for a task that reclaims because it must, not for kswapd.
+ */
+static bool tmem_ram_should_write(void)
+{
+	return (current->flags & (PF_MEMALLOC | PF_KSWAPD)) == PF_MEMALLOC &&
+	       get_nr_swap_pages() < 64 && tmem_ram_may_write();
+}
+
+/*
  * A compressed page is as expensive to read again as any, but gives back only a
  * part of a page: the better pages compress, the longer they stay.
  */
 static unsigned long tmem_ram_count(struct shrinker *shrinker,
 				    struct shrink_control *sc)
 {
-	return tme_freeable(&tmem_ram_host) ?: SHRINK_EMPTY;
+	unsigned long frames = tme_freeable(&tmem_ram_host);
+
+	if (!frames && tmem_ram_should_write())
+		frames = tmem_ram_frames(true);
+	return frames ?: SHRINK_EMPTY;
 }
 
 static unsigned long tmem_ram_scan(struct shrinker *shrinker,
@@ -302,6 +397,11 @@ static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 	unsigned long left = sc->nr_to_scan * TMEM_RAM_PAGES_PER_FRAME;
 	unsigned long freed = tmem_ram_evict(sc->nr_to_scan, &left);
 
+	if (!freed && !tme_evictable(&tmem_ram_host) &&
+	    tmem_ram_should_write()) {
+		queue_work(tmem_ram_wq, &tmem_ram_work);
+		return sc->nr_to_scan;	/* done with these, not put off */
+	}
 	/* Tell reclaim, which counts only slab by itself, or it goes on */
 	mm_account_reclaimed_pages(freed);
 	return freed ?: SHRINK_STOP;
@@ -322,7 +422,8 @@ static int tmem_ram_oom(struct notifier_block *nb, unsigned long unused,
 	if (time_after(jiffies, last + HZ))
 		left = tme_evictable(&tmem_ram_host);
 	last = jiffies;
-	*(unsigned long *)freed += tmem_ram_evict(TMEM_RAM_OOM_FRAMES, &left);
+	*(unsigned long *)freed += tmem_ram_evict(TMEM_RAM_OOM_FRAMES, &left) ?:
+				   tmem_ram_write_out();
 	return NOTIFY_OK;
 }
 
@@ -348,9 +449,13 @@ static int __init tmem_ram_init(void)
 	shrinker = shrinker_alloc(0, "tmem_ram");
 	if (!shrinker)
 		return -ENOMEM;
+	tmem_ram_wq = alloc_workqueue("tmem_ram", WQ_MEM_RECLAIM | WQ_UNBOUND |
+				      WQ_FREEZABLE, 1);
+	if (!tmem_ram_wq)
+		goto free_shrinker;
 	ret = tme_host_init(&tmem_ram_host);
 	if (ret)
-		goto free_shrinker;
+		goto destroy_wq;
 	ret = tme_client_init(&tmem_ram_host, &tmem_ram_client);
 	if (ret)
 		goto destroy_host;
@@ -379,6 +484,8 @@ destroy_client:
 		cond_resched();
 destroy_host:
 	tme_host_destroy(&tmem_ram_host);
+destroy_wq:
+	destroy_workqueue(tmem_ram_wq);
 free_shrinker:
 	shrinker_free(shrinker);
 	return ret;

@@ -27,6 +27,7 @@ int preswap_swapon(struct swap_info_struct *si);
 void preswap_swapoff(struct swap_info_struct *si);
 int preswap_suspend(unsigned long timeout);
 void preswap_resume(void);
+int preswap_write_out(unsigned long *left);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct swap_info_struct *preswap_si(swp_entry_t entry);
 void preswap_drop_zswap(swp_entry_t entry);
@@ -37,10 +38,12 @@ int preswap_pull(swp_entry_t entry, bool stay, struct preswap_writes *writes);
 #define preswap_enabled()	false
 
 static inline void preswap_backend_ready(void) { }
+static inline unsigned long preswap_pages(void) { return 0; }
 static inline int preswap_swapon(struct swap_info_struct *si) { return 0; }
 static inline void preswap_swapoff(struct swap_info_struct *si) { }
 static inline int preswap_suspend(unsigned long timeout) { return 0; }
 static inline void preswap_resume(void) { }
+static inline int preswap_write_out(unsigned long *left) { return -EIO; }
 #endif
 
 bool __preswap_store(struct folio *folio);

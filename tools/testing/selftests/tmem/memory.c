@@ -198,6 +198,25 @@ static void raw_precache_yields_before_oom_kill(void)
 }
 
 /*
+ * Nor while there are pages in preswap: when no swap slot is free, reclaim cannot
+ * swap out any more, but each of those pages has its slot.
+ */
+static void preswap_yields_before_oom_kill(void)
+{
+	swap_on(swap_dev(0));
+	hog_beside_tmem(true);
+	CHECK_OP(since(PRESWAP_PUT), >, 3 * MIB / PAGE);
+	CHECK_OP(since(PRESWAP_SHRINK), >, 3 * MIB / PAGE);
+}
+
+static void raw_preswap_yields_before_oom_kill(void)
+{
+	swap_on(swap_dev(0));
+	hog_beside_tmem(false);
+	CHECK_OP(since(PRESWAP_SHRINK), >, 3 * MIB / PAGE);
+}
+
+/*
  * MemAvailable, and what it leaves out although it is no page of ours: free pages in
  * the CPUs' lists, some MiB after reclaim, and slabs, which a debug kernel
  * makes ten times as large as the descriptors in them.
@@ -266,6 +285,9 @@ static const struct test tests[] = {
 	{ "precache_yields_before_oom_kill", precache_yields_before_oom_kill },
 	{ "raw_precache_yields_before_oom_kill",
 	  raw_precache_yields_before_oom_kill },
+	{ "preswap_yields_before_oom_kill", preswap_yields_before_oom_kill },
+	{ "raw_preswap_yields_before_oom_kill",
+	  raw_preswap_yields_before_oom_kill },
 	{ "memory_in_precache_is_available", memory_in_precache_is_available },
 	{ "lowered_limit_gives_memory_back", lowered_limit_gives_memory_back },
 };
