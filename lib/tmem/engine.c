@@ -633,6 +633,8 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		} else {
 			len = TME_RAW;
 			bytes += PAGE_SIZE;
+			if (!err && !pers && !port_keep_raw())
+				err = -ENOMEM;
 		}
 	}
 	page->len = len;

@@ -4,10 +4,15 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/gfp.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/sprintf.h>
+#include <linux/swap.h>
+#include <linux/topology.h>
+#include <linux/vmstat.h>
 #include "../engine.h"
 
 MODULE_DESCRIPTION("Transcendent memory engine");
@@ -55,6 +60,27 @@ static int port_alloc_all(const size_t size[PORT_CACHES])
 		}
 	}
 	return 0;
+}
+
+/*
+ * An ephemeral page that does not compress takes a frame for the one that it
+ * leaves.  That is worth something where a cgroup is at its limit; where reclaim
+ * wants free memory it is not.
+ */
+bool port_keep_raw(void)
+{
+	struct zone *zones = NODE_DATA(numa_mem_id())->node_zones, *zone;
+	const int for_all = gfp_zone(GFP_HIGHUSER_MOVABLE);
+
+	if (current_is_kswapd())
+		return false;
+	/* What kswapd would be content with */
+	for (zone = zones; zone < zones + MAX_NR_ZONES; zone++)
+		if (managed_zone(zone) &&
+		    zone_page_state(zone, NR_FREE_PAGES) >
+		    high_wmark_pages(zone) + zone->lowmem_reserve[for_all])
+			return true;
+	return false;
 }
 
 int port_init(const size_t size[PORT_CACHES])

@@ -50,6 +50,7 @@ void port_exit(void);				/* may sleep */
 #define port_random(buf, len)	get_random_bytes(buf, len)
 #define port_short()		false	/* there is a limit, and a shrinker */
 #define port_should_stop()	need_resched()
+bool port_keep_raw(void);
 #define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
 #define port_free(p)		kvfree(p)			/* may sleep */
 

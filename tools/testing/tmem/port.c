@@ -11,6 +11,7 @@
 int port_warnings;
 long port_allocated, port_bytes, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;
+bool port_raw_useless;
 bool (*port_stop)(void);
 bool port_meta_free;
 bool port_corrupt;

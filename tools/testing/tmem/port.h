@@ -158,6 +158,8 @@ void port_exit(void);				/* may sleep */
 void port_random(void *buf, size_t len);
 bool port_should_stop(void);
 #define port_short()		port_memory_short
+/* Is an ephemeral page that does not compress worth a frame? */
+#define port_keep_raw()		(!port_raw_useless)
 
 void *port_zalloc(size_t size);			/* may sleep */
 void port_free(void *p);			/* may sleep */
@@ -223,6 +225,7 @@ extern long port_allocs;		/* allocations that were tried */
 extern long port_fail_at;		/* the one to fail, if > 0 */
 extern long port_fail_every;		/* one in so many fails, if > 0 */
 extern bool port_memory_short;		/* evict, for the host has no memory */
+extern bool port_raw_useless;		/* a frame gains nothing */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */
 extern bool port_meta_free;		/* metadata is not counted */
 extern bool port_corrupt;		/* fail every decompression */

@@ -1105,6 +1105,30 @@ static void short_host_evicts(void)
 	teardown();
 }
 
+/* Nothing else is given up for what is not kept */
+static void useless_raw_page_is_refused(void)
+{
+	setup();
+	tme_client_set_compress(&A, true);
+	CHECK(!put(&A, 0, 0, 1, 1, TEXT));
+	CHECK(!put(&A, 0, 0, 2, 2, NOISE));
+	CHECK(!put(&A, 0, 0, 3, 3, NOISE));
+	port_raw_useless = true;
+	CHECK(put(&A, 0, 0, 4, 4, NOISE) == -ENOMEM);
+	CHECK(put(&A, 0, 0, 3, 5, NOISE) == -ENOSPC);
+	CHECK(get(&A, 0, 0, 3, 3, NOISE) == -ENOENT);
+	CHECK(!put(&A, 0, 0, 1, 6, TEXT));
+	CHECK(!put(&A, 0, 0, 7, 7, SAME));
+	CHECK(!put(&A, 1, 0, 8, 8, NOISE));
+	tme_client_set_compress(&A, false);
+	CHECK(put(&A, 0, 0, 9, 9, TEXT) == -ENOMEM);
+	port_raw_useless = false;
+	CHECK(!put(&A, 0, 0, 9, 9, TEXT));
+	CHECK(get(&A, 0, 0, 2, 2, NOISE) == 0);
+	CHECK(stats(&A).evicted == 0);
+	teardown();
+}
+
 static void evict_order(void)
 {
 	u64 i;
@@ -2151,6 +2175,7 @@ static const struct {
 	T(pools_are_not_freeable),
 	T(shared_pool),
 	T(short_host_evicts),
+	T(useless_raw_page_is_refused),
 	T(evict_order),
 	T(busy_shard_is_waited_for),
 	T(busy_client_is_evicted),

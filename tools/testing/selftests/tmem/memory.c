@@ -217,6 +217,30 @@ static void raw_preswap_yields_before_oom_kill(void)
 }
 
 /*
+ * Where memory is short, a page that does not compress would take as much as it
+ * leaves.  One that does is worth it.
+ */
+static void streamed_raw_pages_are_refused(void)
+{
+	long len = kernel_says("MemTotal") / 4 * 5 & -CHUNK, raw;
+
+	set(MAX_PERCENT, "50");
+	big_file(len, false);
+	read_big();
+	raw = get_long(RAM "used_bytes");
+	note("incompressible: %ld KiB used after %ld MiB; %ld puts refused",
+	     raw / 1024, len / MIB, since(PRECACHE_PUT_FAIL));
+	CHECK_OP(since(PRECACHE_PUT_FAIL), >, 256);
+	CHECK_OP(raw, <, kernel_says("MemTotal") / 20);
+	big_file(len, true);
+	read_big();
+	note("compressible: %ld KiB used", get_long(RAM "used_bytes") / 1024);
+	CHECK_OP(get_long(RAM "used_bytes"), >, 2 * raw);
+	CHECK_OP(get_long(RAM "used_bytes"), >, kernel_says("MemTotal") / 10);
+	set(MAX_PERCENT, "20");
+}
+
+/*
  * MemAvailable, and what it leaves out although it is no page of ours: free pages in
  * the CPUs' lists, some MiB after reclaim, and slabs, which a debug kernel
  * makes ten times as large as the descriptors in them.
@@ -288,6 +312,7 @@ static const struct test tests[] = {
 	{ "preswap_yields_before_oom_kill", preswap_yields_before_oom_kill },
 	{ "raw_preswap_yields_before_oom_kill",
 	  raw_preswap_yields_before_oom_kill },
+	{ "streamed_raw_pages_are_refused", streamed_raw_pages_are_refused },
 	{ "memory_in_precache_is_available", memory_in_precache_is_available },
 	{ "lowered_limit_gives_memory_back", lowered_limit_gives_memory_back },
 };

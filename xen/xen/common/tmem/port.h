@@ -220,6 +220,9 @@ static inline bool port_short(void)
     return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
 }
 
+/* The frame is another's: a domain has nothing to lose by it */
+#define port_keep_raw() true
+
 /*
  * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every
  * page in a release build; a debug build is to find out who does without a
