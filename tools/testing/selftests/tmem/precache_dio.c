@@ -282,10 +282,10 @@ static void dio_write_gates_precache_get(void)
  */
 static void aio_write_is_seen_after_completion(void)
 {
-	const size_t pages = 64, len = pages * PAGE;
+	const size_t pages = 32, len = pages * PAGE;
 	const char *dir = fs_new(0);
 	int fd = file_new(dir, "file", 3, len), round;
-	uint64_t seeds[64];
+	uint64_t seeds[32];
 	pid_t reader, reclaimer;
 	size_t i, first, nr;
 	char page[PAGE];
@@ -311,7 +311,12 @@ static void aio_write_is_seen_after_completion(void)
 		CHECK_OP(res, ==, nr * PAGE);
 		for (i = first; i < first + nr; i++)
 			seeds[i] = 4 + round % 100;
-		for (i = 0; i < pages; i++)
+		/* What was not written just now is still there, too */
+		if (round % 8 == 7) {
+			first = 0;
+			nr = pages;
+		}
+		for (i = first; i < first + nr; i++)
 			file_verify(fd, seeds[i], i * PAGE, PAGE);
 	}
 	kill(reader, SIGKILL);
