@@ -217,6 +217,36 @@ static void raw_preswap_yields_before_oom_kill(void)
 }
 
 /*
+ * A swap device that fails is no way out: then a process is killed after all, and
+ * what was to be written stays in memory.
+ */
+static void failing_device_does_not_stop_the_oom_killer(void)
+{
+	const size_t len = 16 * MIB;
+	long held, left;
+	char *p;
+
+	fs_linear(0);
+	swap_on(fs_dev(0));
+	set(MAX_PERCENT, "50");
+	p = anon(len);
+	fill(p, len, OLD, 0);
+	SYS(madvise(p, len, MADV_PAGEOUT));
+	held = preswap_pages();
+	CHECK_OP(held, >=, len / PAGE);
+	fs_bad_writes(0);
+	hog(true);
+	left = preswap_pages();
+	note("preswap had %ld pages before, and then %ld", held, left);
+	CHECK_OP(since(PRESWAP_SHRINK), >, 0);
+	CHECK_OP(since(PRESWAP_SHRINK), <, held / 2);
+	fs_linear(0);
+	verify(p, len, OLD, 0, "memory");
+	CHECK_OP(swap_off(fs_dev(0)), ==, 0);
+	set(MAX_PERCENT, "20");
+}
+
+/*
  * Where memory is short, a page that does not compress would take as much as it
  * leaves.  One that does is worth it.
  */
@@ -312,6 +342,8 @@ static const struct test tests[] = {
 	{ "preswap_yields_before_oom_kill", preswap_yields_before_oom_kill },
 	{ "raw_preswap_yields_before_oom_kill",
 	  raw_preswap_yields_before_oom_kill },
+	{ "failing_device_does_not_stop_the_oom_killer",
+	  failing_device_does_not_stop_the_oom_killer },
 	{ "streamed_raw_pages_are_refused", streamed_raw_pages_are_refused },
 	{ "memory_in_precache_is_available", memory_in_precache_is_available },
 	{ "lowered_limit_gives_memory_back", lowered_limit_gives_memory_back },
