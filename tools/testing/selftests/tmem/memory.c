@@ -17,24 +17,6 @@
 
 static const int percents[] = { 20, 50, 90 };
 
-/* A line of /proc/meminfo, in bytes */
-static long kernel_says(const char *name)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	size_t len = strlen(name);
-	long kib;
-
-	CHECK(f, "no /proc/meminfo");
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) &&
-		    sscanf(line + len, ": %ld", &kib) == 1) {
-			fclose(f);
-			return kib * 1024;
-		}
-	fail("no %s in /proc/meminfo", name);
-}
-
 /* Free pages that wait in the CPUs' lists, in bytes */
 static long in_cpu_lists(void)
 {
@@ -53,7 +35,7 @@ static long in_cpu_lists(void)
 /* How exact all numbers here have to be: 3 % of the memory */
 static long tolerance(void)
 {
-	return kernel_says("MemTotal") / 100 * 3;
+	return meminfo_bytes("MemTotal") / 100 * 3;
 }
 
 /* Random words, or with the others constant a page that compresses to a third */
@@ -136,7 +118,7 @@ static long hog(bool compressible)
 				     MAP_NORESERVE, -1, 0));
 		for (len = 0;; len += PAGE) {
 			if (len % (MIB / 4) == 0)
-				twice = kernel_says("SwapCached");
+				twice = meminfo_bytes("SwapCached");
 			__atomic_store_n(got, len + twice, __ATOMIC_RELAXED);
 			fill_page(p + len, len, compressible);
 		}
@@ -157,7 +139,7 @@ static void hog_beside_tmem(bool compressible)
 	 * is chance, and makes more of a difference than all that follows.
 	 */
 	set("/proc/sys/vm/watermark_boost_factor", "0");
-	big_file(kernel_says("MemTotal") / 10 * 6 & -CHUNK, compressible);
+	big_file(meminfo_bytes("MemTotal") / 10 * 6 & -CHUNK, compressible);
 	/* What slabs keep is kept in all rounds */
 	big_to_precache();
 	hog(compressible);
@@ -176,7 +158,7 @@ static void hog_beside_tmem(bool compressible)
 		note("precache had %ld MiB, and then %ld pages in %ld KiB",
 		     held / MIB, ephemeral(),
 		     get_long(RAM "used_bytes") / 1024);
-		CHECK_OP(held, >, kernel_says("MemTotal") / 10);
+		CHECK_OP(held, >, meminfo_bytes("MemTotal") / 10);
 		CHECK_OP(ephemeral(), <, MIB / PAGE);
 		CHECK_OP(with, >=, without - tolerance());
 	}
@@ -252,7 +234,7 @@ static void failing_device_does_not_stop_the_oom_killer(void)
  */
 static void streamed_raw_pages_are_refused(void)
 {
-	long len = kernel_says("MemTotal") / 4 * 5 & -CHUNK, raw;
+	long len = meminfo_bytes("MemTotal") / 4 * 5 & -CHUNK, raw;
 
 	set(MAX_PERCENT, "50");
 	big_file(len, false);
@@ -261,12 +243,12 @@ static void streamed_raw_pages_are_refused(void)
 	note("incompressible: %ld KiB used after %ld MiB; %ld puts refused",
 	     raw / 1024, len / MIB, since(PRECACHE_PUT_FAIL));
 	CHECK_OP(since(PRECACHE_PUT_FAIL), >, 256);
-	CHECK_OP(raw, <, kernel_says("MemTotal") / 20);
+	CHECK_OP(raw, <, meminfo_bytes("MemTotal") / 20);
 	big_file(len, true);
 	read_big();
 	note("compressible: %ld KiB used", get_long(RAM "used_bytes") / 1024);
 	CHECK_OP(get_long(RAM "used_bytes"), >, 2 * raw);
-	CHECK_OP(get_long(RAM "used_bytes"), >, kernel_says("MemTotal") / 10);
+	CHECK_OP(get_long(RAM "used_bytes"), >, meminfo_bytes("MemTotal") / 10);
 	set(MAX_PERCENT, "20");
 }
 
@@ -277,7 +259,7 @@ static void streamed_raw_pages_are_refused(void)
  */
 static long available(void)
 {
-	return kernel_says("MemAvailable") + kernel_says("SUnreclaim") +
+	return meminfo_bytes("MemAvailable") + meminfo_bytes("SUnreclaim") +
 	       in_cpu_lists();
 }
 
@@ -289,12 +271,12 @@ static void memory_in_precache_is_available(void)
 
 	set(MAX_PERCENT, "50");
 	for (compressible = 0; compressible < 2; compressible++) {
-		big_file(kernel_says("MemTotal") / 10 * 4 & -CHUNK,
+		big_file(meminfo_bytes("MemTotal") / 10 * 4 & -CHUNK,
 			 compressible);
 		set("/proc/sys/vm/drop_caches", DROP_PAGES);
 		before = available();
-		slab = kernel_says("SUnreclaim");
-		reclaimable = kernel_says("KReclaimable");
+		slab = meminfo_bytes("SUnreclaim");
+		reclaimable = meminfo_bytes("KReclaimable");
 		used = get_long(RAM "used_bytes");
 		big_to_precache();
 		used = get_long(RAM "used_bytes") - used;
@@ -302,13 +284,13 @@ static void memory_in_precache_is_available(void)
 		note("precache took %ld KiB, available fell by %ld KiB",
 		     used / 1024, fell / 1024);
 		note("slabs grew by %ld KiB, %ld KiB in the CPUs' lists",
-		     (kernel_says("SUnreclaim") - slab) / 1024,
+		     (meminfo_bytes("SUnreclaim") - slab) / 1024,
 		     in_cpu_lists() / 1024);
-		CHECK_OP(used, >, kernel_says("MemTotal") / 10);
+		CHECK_OP(used, >, meminfo_bytes("MemTotal") / 10);
 		CHECK_OP(labs(fell), <=, tolerance());
 		SYS(umount("/tmp/tmem"));
 		/* And no longer than it is there */
-		CHECK_OP(kernel_says("KReclaimable"), <=,
+		CHECK_OP(meminfo_bytes("KReclaimable"), <=,
 			 reclaimable + tolerance());
 	}
 	set(MAX_PERCENT, "20");
@@ -320,18 +302,18 @@ static void lowered_limit_gives_memory_back(void)
 	long used, free;
 
 	set(MAX_PERCENT, "50");
-	big_file(kernel_says("MemTotal") / 10 * 4 & -CHUNK, false);
+	big_file(meminfo_bytes("MemTotal") / 10 * 4 & -CHUNK, false);
 	big_to_precache();
 	used = get_long(RAM "used_bytes");
-	free = kernel_says("MemFree");
+	free = meminfo_bytes("MemFree");
 	set(MAX_PERCENT, "5");
 	note("used_bytes %ld -> %ld KiB, MemFree %ld -> %ld KiB", used / 1024,
 	     get_long(RAM "used_bytes") / 1024, free / 1024,
-	     kernel_says("MemFree") / 1024);
-	CHECK_OP(used, >, kernel_says("MemTotal") / 5);
-	CHECK_OP(get_long(RAM "used_bytes"), <=, kernel_says("MemTotal") / 20);
-	CHECK_OP(kernel_says("MemFree") - free, >=,
-		 used - kernel_says("MemTotal") / 20 - tolerance());
+	     meminfo_bytes("MemFree") / 1024);
+	CHECK_OP(used, >, meminfo_bytes("MemTotal") / 5);
+	CHECK_OP(get_long(RAM "used_bytes"), <=, meminfo_bytes("MemTotal") / 20);
+	CHECK_OP(meminfo_bytes("MemFree") - free, >=,
+		 used - meminfo_bytes("MemTotal") / 20 - tolerance());
 	set(MAX_PERCENT, "20");
 }
 

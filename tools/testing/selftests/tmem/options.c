@@ -29,22 +29,6 @@ static void check_backend(const char *want)
 	CHECK(backend_is(want), "backend is not '%s'", want);
 }
 
-static long meminfo_kib(const char *name)
-{
-	FILE *f = fopen("/proc/meminfo", "r");
-	char line[128];
-	long kib;
-
-	CHECK(f, "no /proc/meminfo");
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, strlen(name)) &&
-		    sscanf(line + strlen(name), ": %ld kB", &kib) == 1) {
-			fclose(f);
-			return kib;
-		}
-	fail("no %s in /proc/meminfo", name);
-}
-
 /* All of these since boot, or none of them */
 static void check_zero(enum counter first, enum counter last)
 {
@@ -157,7 +141,7 @@ static void without_option_nothing_happens(void)
 	work();
 	check_backend("none");
 	check_zero(0, NR_TMEM_COUNTERS - 1);
-	CHECK_OP(meminfo_kib("Preswap"), ==, 0);
+	CHECK_OP(meminfo_bytes("Preswap"), ==, 0);
 	CHECK_OP(preswap_pages(), ==, 0);
 	CHECK_OP(since(PSWPOUT), >, 0);
 	check_hooks(false);
@@ -179,7 +163,7 @@ static void with_option_hooks_are_patched_in(void)
 	fill(p, LEN, OLD, 0);
 	swap_out(p, LEN);
 	CHECK_OP(preswap_pages(), >=, LEN / PAGE);
-	CHECK_OP(meminfo_kib("Preswap"), ==, preswap_pages() * PAGE / 1024);
+	CHECK_OP(meminfo_bytes("Preswap"), ==, preswap_pages() * PAGE);
 	SYS(munmap(p, LEN));
 }
 

@@ -126,6 +126,23 @@ long get_long(const char *path)
 	return value;
 }
 
+long meminfo_bytes(const char *name)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	size_t len = strlen(name);
+	long kib;
+
+	CHECK(f, "no /proc/meminfo");
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) &&
+		    sscanf(line + len, ": %ld", &kib) == 1) {
+			fclose(f);
+			return kib * 1024;
+		}
+	fail("no %s in /proc/meminfo", name);
+}
+
 /* Counters */
 
 static long read_stat(const char *path, const char *name)

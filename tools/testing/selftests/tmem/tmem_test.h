@@ -75,6 +75,7 @@ long since(enum counter c);
 void evidence(const char *when);
 
 long get_long(const char *path);
+long meminfo_bytes(const char *name);
 bool backend_is(const char *name);
 __printf(2, 3) int try_set(const char *path, const char *fmt, ...);
 __printf(2, 3) void set(const char *path, const char *fmt, ...);
