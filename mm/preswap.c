@@ -74,8 +74,8 @@
  * fails no other is tried.  Before a suspend there is little time: then we do
  * reclaim, and write only where there is still no memory.
  *
- * A backend whose pages are memory of this kernel does the same when reclaim
- * finds no free slot: preswap_write_out().
+ * A backend whose pages are memory of this kernel does the same when the system
+ * has no memory: preswap_write_out().
  *
  * A backend whose pages will not be there after a suspend does the same down to
  * zero, before anything is frozen: the bits would be, as part of this memory.
@@ -489,12 +489,13 @@ static void preswap_reclaim(struct preswap_writes *writes)
 
 	while ((folio = folio_batch_next(&writes->folios))) {
 		folio_wait_writeback(folio);
-		if (folio_mapped(folio))
-			;
-		else if (folio_test_dirty(folio) && folio_test_swapcache(folio))
-			writes->failed = true;
-		else if (folio_isolate_lru(folio))
-			list_add(&folio->lru, &folios);
+		if (!folio_mapped(folio)) {
+			if (folio_test_dirty(folio) &&
+			    folio_test_swapcache(folio))
+				writes->failed = true;
+			else if (folio_isolate_lru(folio))
+				list_add(&folio->lru, &folios);
+		}
 		folio_put(folio);
 	}
 	folio_batch_reinit(&writes->folios);
@@ -527,15 +528,16 @@ static struct folio *preswap_folio(swp_entry_t entry, bool reclaim,
 static int preswap_write(struct folio *folio, struct preswap_writes *writes)
 {
 	struct writeback_control wbc = { .sync_mode = WB_SYNC_NONE };
-	int ret = 0;
+	int ret;
 
+	ret = -EPERM;
 	if (!mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
-		ret = -EPERM;
-	else if (!__preswap_load(folio))
+		goto drop;
+	ret = 0;
+	if (!__preswap_load(folio))
 		goto drop;		/* the slot has just been used anew */
-	else if (!folio_test_uptodate(folio))
-		ret = -EIO;
-	if (ret)
+	ret = -EIO;
+	if (!folio_test_uptodate(folio))
 		goto drop;
 
 	count_vm_events(PRESWAP_SHRINK, preswap_drop(folio->swap, 1));
@@ -582,23 +584,23 @@ out:
 }
 
 /*
- * Move the page of one slot to the device, beyond any limit of memory.  If it is in
- * the swap cache it is only taken out of tmem; nobody is waited for, as he may
- * be waiting for memory.
+ * Move the page of one slot to the device, beyond any limit of memory.  A page that
+ * is in the swap cache is only taken out of tmem.  No lock is waited for: the
+ * task that holds it may be waiting for memory.
  */
 static int preswap_push(swp_entry_t entry, struct preswap_writes *writes)
 {
 	unsigned int flags;
 	struct folio *folio;
-	int ret = -ENOMEM;
 	bool alloced;
+	int ret;
 
 	if (writes->failed)
 		return -EIO;
 	flags = memalloc_noreclaim_save();
 	folio = preswap_folio(entry, false, &alloced);
 	if (!folio) {
-		;	/* or it is freed, or busy */
+		ret = -ENOMEM;	/* or freed, or busy */
 	} else if (alloced) {
 		ret = preswap_write(folio, writes);
 	} else if (folio_trylock(folio)) {
