@@ -19,7 +19,7 @@ MODULE_DESCRIPTION("Transcendent memory engine");
 MODULE_LICENSE("GPL");
 
 struct kmem_cache *port_caches[PORT_CACHES];
-EXPORT_SYMBOL_GPL(port_caches);		/* of port_cache_size() */
+EXPORT_SYMBOL_GPL(port_caches);		/* port_cache_size() is inline */
 static struct port_scratch __percpu *port_scratches;
 
 /* One set for all hosts: a machine has one, and tests may have another */
@@ -63,9 +63,9 @@ static int port_alloc_all(const size_t size[PORT_CACHES])
 }
 
 /*
- * An ephemeral page that does not compress takes a frame for the one that it
- * leaves.  That is worth something where a cgroup is at its limit; where reclaim
- * wants free memory it is not.
+ * Is an ephemeral page that does not compress worth a frame?  It takes one for
+ * the one that it leaves.  Where a cgroup is at its limit, and the system has
+ * memory, that saves a read; where reclaim wants free memory it gains nothing.
  */
 bool port_keep_raw(void)
 {

@@ -1105,7 +1105,7 @@ static void short_host_evicts(void)
 	teardown();
 }
 
-/* Nothing else is given up for what is not kept */
+/* An ephemeral page that is not worth a frame is refused, and evicts nothing */
 static void useless_raw_page_is_refused(void)
 {
 	setup();

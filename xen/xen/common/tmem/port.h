@@ -220,7 +220,10 @@ static inline bool port_short(void)
     return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
 }
 
-/* The frame is another's: a domain has nothing to lose by it */
+/*
+ * Is an ephemeral page that does not compress worth a frame?  Yes: the domain that
+ * puts it gives up none.
+ */
 #define port_keep_raw() true
 
 /*
