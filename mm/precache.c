@@ -170,6 +170,7 @@
 #define pr_fmt(fmt) "precache: " fmt
 
 #include <linux/bitmap.h>
+#include <linux/buffer_head.h>
 #include <linux/dax.h>
 #include <linux/fs.h>
 #include <linux/hash.h>
@@ -683,6 +684,29 @@ void precache_exclude(struct address_space *mapping)
 	set_bit(AS_NO_PRECACHE, &mapping->flags);
 }
 EXPORT_SYMBOL_GPL(precache_exclude);
+
+/**
+ * precache_forget_copy() - a write that copied too little counts as no write
+ * @mapping: the file
+ * @folio: locked, not uptodate; a part of the write may be in it
+ *
+ * If the write had its block read, the folio would be uptodate and clean now,
+ * and not what the disk has.  Let its next user read the block again.  A
+ * block that is new, and so dirty, is written as it is.  The folio has one
+ * buffer, see precache_init_fs().
+ *
+ * Not for blocks in a journal: they may be dirty without saying so here.
+ *
+ * Context: any; also before there is a backend, which may come later.
+ */
+void precache_forget_copy(struct address_space *mapping, struct folio *folio)
+{
+	struct buffer_head *bh = folio_buffers(folio);
+
+	if (bh && !buffer_dirty(bh) && precache_fs_of(mapping))
+		clear_buffer_uptodate(bh);
+}
+EXPORT_SYMBOL_GPL(precache_forget_copy);
 
 static struct precache_filter *precache_new_filter(void)
 {

@@ -27,6 +27,7 @@ void precache_drop_begin(struct super_block *sb);
 void precache_drop_end(struct super_block *sb);
 void precache_drop_fs(struct super_block *sb);
 void precache_exclude(struct address_space *mapping);
+void precache_forget_copy(struct address_space *mapping, struct folio *folio);
 #else
 #define precache_enabled()	false
 
@@ -37,6 +38,8 @@ static inline void precache_drop_begin(struct super_block *sb) { }
 static inline void precache_drop_end(struct super_block *sb) { }
 static inline void precache_drop_fs(struct super_block *sb) { }
 static inline void precache_exclude(struct address_space *mapping) { }
+static inline void precache_forget_copy(struct address_space *mapping,
+					struct folio *folio) { }
 #endif
 
 bool __precache_mapping(struct address_space *mapping);
