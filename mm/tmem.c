@@ -128,7 +128,7 @@ int tmem_register_ops(const struct tmem_ops *ops)
 }
 EXPORT_SYMBOL_GPL(tmem_register_ops);
 
-/* Fault injection: /sys/kernel/debug/fail_tmem, Documentation/vm/tmem.txt */
+/* Fault injection: /sys/kernel/debug/fail_tmem, Documentation/mm/tmem.rst */
 
 enum tmem_fault {
 	TMEM_FAIL_PUT,

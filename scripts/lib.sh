@@ -209,7 +209,8 @@ overlay_of()
 	case $1 in
 	linux)
 		name=linux-6.12 from=.
-		not_ours=(':!/Makefile' ':!/README.md' ':!/scripts' ':!/xen'
+		not_ours=(':!/Makefile' ':!/COPYING' ':!/README.md'
+			  ':!/DESIGN.md' ':!/HACKING.md' ':!/scripts' ':!/xen'
 			  ':!/tools/tmemctl' ':!/tools/testing/tmem/corpus'
 			  ':!/.*') ;;
 	xen)

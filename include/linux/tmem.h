@@ -5,7 +5,7 @@
  * A client (precache, preswap) names a page by a handle, {pool, object, index},
  * and asks for it to be copied out of or into its own memory.  A backend (the
  * hypervisor, or an engine inside this kernel) keeps the copies.  The client
- * never addresses them.  Theory of operation: Documentation/vm/tmem.txt.
+ * never addresses them.  Theory of operation: Documentation/mm/tmem.rst.
  */
 #ifndef _LINUX_TMEM_H
 #define _LINUX_TMEM_H

@@ -117,7 +117,7 @@ bool kmsg_has(const char *text);
 
 /*
  * Fault injection in tmem: this percentage of these faults happens, and of the
- * others none.  See Documentation/vm/tmem.txt for what they are.
+ * others none.  See Documentation/mm/tmem.rst for what they are.
  */
 #define FAIL_PUT		1
 #define FAIL_PUT_DUP		2
