@@ -2,10 +2,10 @@
 /*
  * pvh32 - hypercall 38 from a 32-bit guest
  *
- * The kernel of a PVH domain: one CPU, no paging, no libraries, for the sake of
- * one thing: in 32 bits struct tmem_op ends after 52 bytes, and the hypervisor has
- * to translate it.  What it has to say goes to the hypervisor's console, and ends
- * in "pvh32: passed" or in the line of what failed.
+ * The kernel of a PVH domain, with one CPU, no paging and no libraries.  It is
+ * there for one thing: in 32 bits struct tmem_op ends after 52 bytes, and the
+ * hypervisor has to translate it.  Its messages go to the hypervisor's
+ * console; the last one is "pvh32: passed", or the line that failed.
  */
 #include <stdint.h>
 
@@ -36,7 +36,7 @@ struct tmem_op {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tmem_op) == 52, "");
 
-/* Where the loader is told to enter: XEN_ELFNOTE_PHYS32_ENTRY */
+/* Tells the loader where to enter: XEN_ELFNOTE_PHYS32_ENTRY */
 asm(".pushsection .note.Xen, \"\", @note\n"
     ".long 4, 4, 18\n"
     ".asciz \"Xen\"\n"
@@ -86,7 +86,8 @@ static __attribute__((noreturn)) void end(void)
 	}								\
 } while (0)
 
-static int call(uint32_t cmd, int pool, uint64_t oid, uint32_t index, void *page)
+static int call(uint32_t cmd, int pool, uint64_t oid, uint32_t index,
+		void *page)
 {
 	struct tmem_op op = {
 		.cmd = cmd, .pool = pool, .oid = { 1, oid, oid << 32 },
@@ -125,7 +126,7 @@ static void pages_come_back(int pool, int persistent)
 {
 	uint32_t i;
 
-	/* One that stays, or there is another answer when the last one has gone */
+	/* A page that stays: a get from an empty pool would return -1001 */
 	CHECK(call(PUT, pool, 99, 99, from) == 1);
 	for (i = 0; i < 64; i++) {
 		fill(from, i);
@@ -144,13 +145,13 @@ static void pages_come_back(int pool, int persistent)
 	CHECK(call(GET, pool, 1, ~8, to) == 0);
 }
 
-/* Nothing behind its 52 bytes is looked at */
+/* Xen reads nothing behind these 52 bytes */
 static void op_is_52_bytes(int pool)
 {
 	struct tmem_op *op;
 	uint32_t end_of_memory;
 
-	/* The highest page is found: of what is above nothing is there */
+	/* Find the highest page: no address above it can be read */
 	for (end_of_memory = (uint32_t)two_pages; ; end_of_memory += PAGE)
 		if (hypercall(TMEM_OP, end_of_memory, 0) == -EFAULT)
 			break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* /dev/tmem_raw: hypercall 38 as it is.  See tmem_raw.c */
+/* /dev/tmem_raw: hypercall 38 with any argument.  See tmem_raw.c */
 #ifndef TMEM_RAW_H
 #define TMEM_RAW_H
 
@@ -33,9 +33,9 @@ struct tmem_raw_op {
 /**
  * struct tmem_raw_call - issue the hypercall
  * @op: what the hypervisor is given
- * @at: where the hypervisor is told to find it, if @use_at; otherwise at @op
- * @use_at: see there
- * @nr: how often
+ * @at: the address that the hypervisor is given instead of that of @op
+ * @use_at: whether @at is used
+ * @nr: how many times
  * @step: what is added to the index after each time
  * @ret: out: what the last one returned
  * @ones: out: how many returned 1
@@ -66,11 +66,11 @@ struct tmem_raw_hypercall {
 };
 
 #define TMEM_RAW_CALL	_IOWR('T', 0, struct tmem_raw_call)
-/* in: number of a page; out: the name that the hypervisor has for it */
+/* in: number of a page; out: its frame, as the hypervisor names it */
 #define TMEM_RAW_FRAME	_IOWR('T', 1, __u64)
-/* out: the same of this process's top page table */
+/* out: the frame of this process's top page table */
 #define TMEM_RAW_PGD	_IOR('T', 2, __u64)
-/* in: how often to copy page 0 to page 1; out: ticks */
+/* in: how many times to copy page 0 to page 1; out: ticks */
 #define TMEM_RAW_COPY	_IOWR('T', 3, __u64)
 #define TMEM_RAW_HYPERCALL	_IOWR('T', 4, struct tmem_raw_hypercall)
 

@@ -2,16 +2,17 @@
 /*
  * /dev/tmem_raw - hypercall 38 for tests: root may issue it with any bytes
  *
- * The kernel's own backend is a well-behaved guest.  This is the opposite: what
- * user space gives is what the hypervisor gets, bad pointers and bad frames
- * included, on the CPU that the caller runs on.  Good frames are those of a few
- * pages that user space can map.
+ * A kernel that uses tmem is a well-behaved guest.  This module is the
+ * opposite: the hypervisor gets what user space gives, bad pointers and bad
+ * frames included, on the CPU that the caller runs on.  Good frames are those
+ * of a few pages that user space can map.
  *
- * Other hypercalls are passed on as they are, too: a domU's privcmd would refuse
- * those of the toolstack itself, and the hypervisor is who has to.
+ * Other hypercalls are passed on as they are, too.  The privcmd of a domU
+ * would refuse those of a toolstack itself, but a test wants the hypervisor to
+ * do so.
  *
- * A call can be repeated in here, which is as fast as a guest can be, and the
- * only way to see what a call costs.
+ * The module can repeat a call.  A guest cannot be faster, so this shows what
+ * a call costs.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/miscdevice.h>
@@ -51,13 +52,14 @@ static long call(struct tmem_raw_call *c)
 	return 0;
 }
 
-/* The shortest way to copy a page, in instructions */
+/* The way to copy a page that takes the fewest instructions */
 static u64 copy(u64 nr)
 {
 	u64 start = rdtsc_ordered();
 
 	while (nr--) {
-		void *to = page_address(pages[1]), *from = page_address(pages[0]);
+		void *from = page_address(pages[0]);
+		void *to = page_address(pages[1]);
 		long words = PAGE_SIZE / 8;
 
 		asm volatile("rep movsq" : "+D" (to), "+S" (from), "+c" (words)
