@@ -273,7 +273,7 @@ static void reclaim_gives_memory_where_it_was_asked_for(void)
  * each shares its page of metadata with many younger ones.  Then another client
  * has to give.
  */
-static void reclaim_does_not_stop_at_who_has_nothing(void)
+static void reclaim_skips_clients_that_free_nothing(void)
 {
 	enum { PER_PAGE = 101, TINY = 8000 * PER_PAGE, NR = 4096 };
 	static xen_pfn_t mfns[NR];
@@ -353,7 +353,7 @@ TESTS = {
 	TEST(ON, claimed_memory_is_free),
 	TEST(ON, dying_domain_claims_nothing),
 	TEST(ON, reclaim_gives_memory_where_it_was_asked_for),
-	TEST(ON, reclaim_does_not_stop_at_who_has_nothing),
+	TEST(ON, reclaim_skips_clients_that_free_nothing),
 	TEST(ON, hopeless_allocations_evict_nothing),
 	TEST(ON, memory_of_pages_is_scrubbed),
 };

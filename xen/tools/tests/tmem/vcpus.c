@@ -103,7 +103,7 @@ static void destroy_slowly(void *arg)
 }
 
 /* T12, for the shared pool behind an id */
-static void who_joins_a_dying_shared_pool_gets_a_new_one(void)
+static void join_of_a_dying_shared_pool_makes_a_new_one(void)
 {
 	int round, during = 0, nr = MANY / 4;
 	struct xen_sysctl_tmem_op op;
@@ -316,7 +316,7 @@ static void pool_of_1e5_pages_is_dropped_in_steps(void)
 TESTS = {
 	TEST(ON | PV, pools_made_at_once_are_distinct),
 	TEST(ON, pool_can_go_while_it_is_used),
-	TEST(ON, who_joins_a_dying_shared_pool_gets_a_new_one),
+	TEST(ON, join_of_a_dying_shared_pool_makes_a_new_one),
 	TEST(ON, two_vcpus_may_destroy_one_anothers_pools),
 	TEST(ON | PV, same_handle_on_two_vcpus_is_never_torn),
 	TEST(ON, object_of_1e5_pages_is_dropped_in_steps),
