@@ -152,13 +152,18 @@ long free_pages(void)
 }
 
 /*
- * Pages that CPUs keep come back soon, but not at once.  Return: the number
+ * Pages that CPUs keep come back soon, but not at once.  A call on a CPU gives
+ * back what that one keeps, so visit those that we have.  Return: the number
  * when it does not change any more.
  */
 long settled(long (*pages)(void))
 {
-	long nr = -1, last, same = 0;
+	long cpu, nr = -1, last, same = 0;
 
+	for (cpu = sysconf(_SC_NPROCESSORS_ONLN) - 1; cpu >= 0; cpu--) {
+		on_cpu(cpu);
+		flush_kib(0);
+	}
 	while (same < 100) {
 		last = nr;
 		flush_kib(0);
