@@ -210,16 +210,14 @@ static void precache_is_not_there(struct kunit *test, struct precache_mount *fs)
 
 static void precache_vmstat_names(struct kunit *test)
 {
-	KUNIT_EXPECT_STREQ(test, "precache_put", vm_event_name(PRECACHE_PUT));
-	KUNIT_EXPECT_STREQ(test, "precache_put_fail",
-			   vm_event_name(PRECACHE_PUT_FAIL));
-	KUNIT_EXPECT_STREQ(test, "precache_get", vm_event_name(PRECACHE_GET));
-	KUNIT_EXPECT_STREQ(test, "precache_get_miss",
-			   vm_event_name(PRECACHE_GET_MISS));
-	KUNIT_EXPECT_STREQ(test, "precache_flush",
-			   vm_event_name(PRECACHE_FLUSH));
-	KUNIT_EXPECT_STREQ(test, "precache_flush_inode",
-			   vm_event_name(PRECACHE_FLUSH_INODE));
+	static const char *const names[] = {
+		PRECACHE_EVENTS(TMEM_EVENT_NAME)
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		KUNIT_EXPECT_STREQ(test, names[i],
+				   vm_event_name(PRECACHE_PUT + i));
 }
 
 static void precache_put_and_exclusive_get(struct kunit *test)

@@ -177,16 +177,14 @@ static void preswap_expect_call(struct kunit *test, unsigned int nr,
 
 static void preswap_vmstat_names(struct kunit *test)
 {
-	KUNIT_EXPECT_STREQ(test, "preswap_put", vm_event_name(PRESWAP_PUT));
-	KUNIT_EXPECT_STREQ(test, "preswap_put_fail",
-			   vm_event_name(PRESWAP_PUT_FAIL));
-	KUNIT_EXPECT_STREQ(test, "preswap_get", vm_event_name(PRESWAP_GET));
-	KUNIT_EXPECT_STREQ(test, "preswap_get_fail",
-			   vm_event_name(PRESWAP_GET_FAIL));
-	KUNIT_EXPECT_STREQ(test, "preswap_flush",
-			   vm_event_name(PRESWAP_FLUSH));
-	KUNIT_EXPECT_STREQ(test, "preswap_shrink",
-			   vm_event_name(PRESWAP_SHRINK));
+	static const char *const names[] = {
+		PRESWAP_EVENTS(TMEM_EVENT_NAME)
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		KUNIT_EXPECT_STREQ(test, names[i],
+				   vm_event_name(PRESWAP_PUT + i));
 }
 
 static void preswap_store_sets_bit_and_load_leaves_it(struct kunit *test)
