@@ -25,10 +25,7 @@
 #define TEST_SECONDS	240	/* emulation, all debug checks, and slack */
 
 static const char *const counter_names[NR_COUNTERS] = {
-	"precache_put", "precache_put_fail", "precache_get",
-	"precache_get_miss", "precache_flush", "precache_flush_inode",
-	"preswap_put", "preswap_put_fail", "preswap_get", "preswap_get_fail",
-	"preswap_flush", "preswap_shrink",
+	TMEM_EVENTS(TMEM_EVENT_NAME)
 	"pswpin", "pswpout", "zswpin", "zswpout",
 };
 

@@ -31,6 +31,11 @@
 #include "../kselftest.h"
 #include "check.h"
 
+/* The kernel under test has both */
+#define CONFIG_PRECACHE
+#define CONFIG_PRESWAP
+#include "../../../../include/linux/tmem_events.h"
+
 #define PAGE		4096L
 #define SECTOR		512L
 #define MIB		(1024L * 1024)
@@ -59,10 +64,7 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 /* Counters: what happened since mark() */
 
 enum counter {
-	PRECACHE_PUT, PRECACHE_PUT_FAIL, PRECACHE_GET, PRECACHE_GET_MISS,
-	PRECACHE_FLUSH, PRECACHE_FLUSH_INODE,
-	PRESWAP_PUT, PRESWAP_PUT_FAIL, PRESWAP_GET, PRESWAP_GET_FAIL,
-	PRESWAP_FLUSH, PRESWAP_SHRINK,
+	TMEM_EVENTS(TMEM_EVENT_ITEM)
 	NR_TMEM_COUNTERS,
 	PSWPIN = NR_TMEM_COUNTERS, PSWPOUT, ZSWPIN, ZSWPOUT,
 	NR_COUNTERS
