@@ -271,8 +271,11 @@ static int __init precache_param(char *arg)
 }
 early_param("noprecache", precache_param);
 
+/* NULL if the file system has not opted in, and for the swap cache: no host */
 static struct precache_fs *precache_fs_of(struct address_space *mapping)
 {
+	if (!mapping->host)
+		return NULL;
 	/* Pairs with the release in precache_init_fs() */
 	return smp_load_acquire(&mapping->host->i_sb->s_precache);
 }
@@ -358,7 +361,7 @@ static void precache_flush(struct address_space *mapping, pgoff_t start,
 			   pgoff_t end, bool gated)
 {
 	struct precache_fs *fs = precache_fs_of(mapping);
-	struct tmem_oid oid = precache_oid(mapping);
+	struct tmem_oid oid;
 	int idx, pool;
 	bool has_new;
 
@@ -369,6 +372,7 @@ static void precache_flush(struct address_space *mapping, pgoff_t start,
 	if (!has_new && !precache_has_old(fs, mapping))
 		return;
 
+	oid = precache_oid(mapping);
 	idx = srcu_read_lock(&precache_srcu);
 	pool = READ_ONCE(fs->pool);
 	if (pool < 0)
@@ -399,7 +403,7 @@ void __precache_flush_range(struct address_space *mapping, pgoff_t start,
 
 /**
  * __precache_flush_folio() - drop the pages of one folio
- * @mapping: the file
+ * @mapping: the file, or the swap cache
  * @folio: locked
  *
  * Context: process.
@@ -500,7 +504,7 @@ static void precache_put(struct precache_fs *fs, struct address_space *mapping,
 
 /**
  * __precache_evict() - a folio is about to leave the page cache
- * @mapping: the file
+ * @mapping: the file, or the swap cache, of which nothing is put
  * @folio: locked, unmapped, still in the xarray
  * @reclaimed: memory is being reclaimed; otherwise the folio leaves for
  *	another reason: it is dropped, stolen, poisoned

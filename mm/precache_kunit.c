@@ -857,6 +857,18 @@ static void precache_file_never_put_costs_no_call(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_GET_MISS));
 }
 
+/* __remove_mapping() does not ask what a folio belongs to */
+static void precache_swap_cache_costs_no_call(struct kunit *test)
+{
+	static struct address_space swap_cache;
+	struct folio *folio;
+
+	folio = precache_clean_folio(test, &swap_cache, 0, 0, 1);
+	KUNIT_EXPECT_FALSE(test, precache_evict(&swap_cache, folio, true));
+	precache_flush_folio(&swap_cache, folio);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
 /* The hooks of mm/truncate.c and mm/filemap.c, with an empty page cache */
 static void precache_invalidation_of_nothing_cached_flushes(struct kunit *test)
 {
@@ -1373,6 +1385,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_flush_without_gate_forgets_nothing),
 	KUNIT_CASE(precache_range_edges),
 	KUNIT_CASE(precache_file_never_put_costs_no_call),
+	KUNIT_CASE(precache_swap_cache_costs_no_call),
 	KUNIT_CASE(precache_invalidation_of_nothing_cached_flushes),
 	KUNIT_CASE(precache_invalidation_flushes_what_it_removes),
 	KUNIT_CASE(precache_drop_takes_all_pages),
