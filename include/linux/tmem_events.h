@@ -2,7 +2,7 @@
 /*
  * The counters of precache and preswap in /proc/vmstat.  This is their only
  * list: enum vm_event_item, the names in mm/vmstat.c and the tests follow from
- * it.  What each of them counts is in Documentation/vm/tmem.txt, "Counters".
+ * it.  What each of them counts is in Documentation/mm/tmem.rst, "Counters".
  *
  * A name is ABI.  It is the enumerator in lower case.
  *
