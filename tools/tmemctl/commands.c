@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What each command of tmemctl does; the table of them is at the end
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tmemctl.h"
+
+/*
+ * Calls
+ */
+
+/* @who: a domain, a pool, or a command that is about neither */
+static __attribute__((noreturn)) void control_failed(int err, const char *who)
+{
+	switch (err) {
+	case ESRCH:
+		die(NOT_FOUND, "%s: no such domain, or it has no tmem", who);
+	case ENODEV:
+		die(NO_TMEM, "tmem is off: boot Xen with 'tmem' on its command line");
+	case ENOSYS:
+	case EOPNOTSUPP:
+		die(NO_TMEM, "this Xen has no tmem: boot one that was built with CONFIG_TMEM=y");
+	case EPERM:
+		die(NO_TMEM, "this domain may not control tmem: run tmemctl in dom0");
+	case EACCES:
+		die(NO_TMEM, "not allowed: run tmemctl in dom0, and one built for this Xen (it has version %#x)",
+		    transport.version);
+	default:
+		die(FAILED, "%s: %s", who, strerror(err));
+	}
+}
+
+static void must_control(struct xen_sysctl_tmem_op *op, const char *who)
+{
+	int err = transport.control(op, NULL);
+
+	if (err)
+		control_failed(err, who);
+}
+
+static uint64_t freeable_kib(void)
+{
+	struct xen_sysctl_tmem_op op = {
+		.cmd = XEN_SYSCTL_TMEM_OP_QUERY_FREEABLE,
+	};
+
+	must_control(&op, "freeable");
+	return op.kib;
+}
+
+/*
+ * Clients
+ */
+
+static void read_name(struct client *c)
+{
+	char *name = transport.name_of(c->op.domid);
+
+	snprintf(c->name, sizeof(c->name), "%s", name ?: "");
+	free(name);
+}
+
+/* Return: how many there are; domains come first */
+static int read_clients(struct client *c)
+{
+	unsigned int next = 0;
+	bool pools = false;
+	int n = 0, err;
+
+	while (n < NR_CLIENTS) {
+		c[n].op = (struct xen_sysctl_tmem_op){
+			.cmd = XEN_SYSCTL_TMEM_OP_GET,
+		};
+		if (pools) {
+			c[n].op.flags = XEN_SYSCTL_TMEM_SHARED;
+			c[n].op.nr = next;
+		} else {
+			c[n].op.domid = next;
+		}
+		err = transport.control(&c[n].op, &c[n].stats);
+		if (err == ESRCH && !pools) {	/* no more domains */
+			pools = true;
+			next = 0;
+		} else if (err == ENOENT && pools) {
+			break;
+		} else if (err) {
+			control_failed(err, "list");
+		} else if (pools) {
+			print_uuid(c[n].name, c[n].op.uuid);
+			next++;
+			n++;
+		} else {
+			read_name(&c[n]);
+			next = c[n].op.domid + 1;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* A domain by its id or its name */
+static unsigned int domain_of(const char *who)
+{
+	static struct client c[NR_CLIENTS];
+	unsigned long id;
+	char *end;
+	int i, n;
+
+	id = strtoul(who, &end, 10);
+	if (isdigit((unsigned char)*who) && !*end) {
+		if (id >= XEN_SYSCTL_TMEM_ALL)
+			die(NOT_FOUND, "%s: no such domain", who);
+		return id;
+	}
+	n = read_clients(c);
+	for (i = 0; i < n; i++)
+		if (!is_pool(&c[i]) && *c[i].name && !strcmp(c[i].name, who))
+			return c[i].op.domid;
+	die(NOT_FOUND, "%s: no domain of this name%s", who,
+	    transport.has_names() ? " has tmem" :
+	    ", as no xenstored knows names: give the id");
+}
+
+/*
+ * list, top
+ */
+
+static int cmd_list(int argc, char **argv)
+{
+	static struct client c[NR_CLIENTS];
+	int n;
+
+	if (argc)
+		die(USAGE, "list takes no argument, but there is '%s'", argv[0]);
+	n = read_clients(c);
+	if (json)
+		show_json(c, n);
+	else
+		show_table(c, n, NULL, 0, NR_CLIENTS + 1);
+	return OK;
+}
+
+static int cmd_top(int argc, char **argv)
+{
+	static struct client c[2][NR_CLIENTS];
+	bool screen = isatty(0) && isatty(1);
+	int n, nr_old = 0, now = 0;
+	double seconds = 2;
+	uint64_t kib;
+
+	if (json)
+		die(USAGE, "top has no --json: use list");
+	if (argc > 1)
+		die(USAGE, "top takes one argument at most, the seconds, but there is '%s'",
+		    argv[1]);
+	if (argc)
+		seconds = seconds_of(argv[0]);
+	kib = freeable_kib();	/* needs no screen if it fails */
+	if (screen)
+		screen_on();
+	do {
+		n = read_clients(c[now]);
+		if (screen)
+			printf("\033[H\033[J");
+		printf("tmem: %" PRIu64 " KiB can be freed at once; every %g s%s\n",
+		       kib, seconds, screen ? "; q quits" : "");
+		show_table(c[now], n, c[!now], screen ? nr_old : 0,
+			   screen ? screen_rows() - 2 : NR_CLIENTS + 1);
+		if (fflush(stdout) || ferror(stdout))
+			return FAILED;
+		nr_old = n;
+		now = !now;
+		if (!screen)
+			usleep(seconds * 1e6);
+		else if (!screen_wait(seconds))
+			return OK;
+		kib = freeable_kib();
+	} while (1);
+}
+
+/*
+ * set
+ */
+
+/* One of the settings of set, "NAME=VALUE" */
+static void parse_setting(struct xen_sysctl_tmem_op *op, char *name)
+{
+	static const char valid[] =
+		"weight=N, cap=SIZE|none, min=SIZE and compress=on|off";
+	char *value = strchr(name, '=');
+
+	if (!value)
+		die(USAGE, "set: '%s' has no value: valid are %s", name, valid);
+	*value++ = '\0';
+	if (!strcmp(name, "weight")) {
+		op->weight = weight_of(value);
+		op->mask |= XEN_SYSCTL_TMEM_SET_WEIGHT;
+	} else if (!strcmp(name, "cap")) {
+		op->cap = size_of("cap", value, true);
+		op->mask |= XEN_SYSCTL_TMEM_SET_CAP;
+	} else if (!strcmp(name, "min")) {
+		op->min = size_of("min", value, false);
+		op->mask |= XEN_SYSCTL_TMEM_SET_MIN;
+	} else if (!strcmp(name, "compress")) {
+		if (!strcmp(value, "on"))
+			op->flags |= XEN_SYSCTL_TMEM_COMPRESS;
+		else if (strcmp(value, "off"))
+			die(USAGE, "compress: '%s' is neither on nor off",
+			    value);
+		op->mask |= XEN_SYSCTL_TMEM_SET_COMPRESS;
+	} else {
+		die(USAGE, "set: unknown setting '%s': valid are %s", name,
+		    valid);
+	}
+}
+
+static int cmd_set(int argc, char **argv)
+{
+	struct xen_sysctl_tmem_op op = { .cmd = XEN_SYSCTL_TMEM_OP_SET };
+	uint64_t uuid[2];
+	int i, err;
+
+	if (argc < 2)
+		die(USAGE, "set needs a domain or the uuid of a shared pool, and weight=, cap=, min= or compress=");
+	for (i = 1; i < argc; i++)
+		parse_setting(&op, argv[i]);
+	if (parse_uuid(uuid, argv[0])) {
+		memcpy(op.uuid, uuid, sizeof(uuid));
+		op.flags |= XEN_SYSCTL_TMEM_SHARED;
+	} else {
+		op.domid = domain_of(argv[0]);
+	}
+	err = transport.control(&op, NULL);
+	if (err == ENOENT)
+		die(NOT_FOUND, "%s: no such shared pool", argv[0]);
+	if (err)
+		control_failed(err, argv[0]);
+	return OK;
+}
+
+/*
+ * auth
+ */
+
+static void list_auth(const char *who, unsigned int domid)
+{
+	static uint64_t uuids[NR_CLIENTS][2];
+	char text[UUID_LEN + 1];
+	int i, n, err = 0;
+
+	/* Print nothing before all is known: the domain may vanish */
+	for (n = 0; n < NR_CLIENTS; n++) {
+		struct xen_sysctl_tmem_op op = {
+			.cmd = XEN_SYSCTL_TMEM_OP_GET_AUTH,
+			.domid = domid, .nr = n,
+		};
+
+		err = transport.control(&op, NULL);
+		if (err)
+			break;
+		memcpy(uuids[n], op.uuid, sizeof(op.uuid));
+	}
+	if (err && err != ENOENT)
+		control_failed(err, who);
+	for (i = 0; i < n; i++) {
+		print_uuid(text, uuids[i]);
+		printf(json ? "%s\"%s\"" : "%s%s\n",
+		       json ? i ? ", " : "[" : "", text);
+	}
+	if (json)
+		printf(n ? "]\n" : "[]\n");
+}
+
+static int cmd_auth(int argc, char **argv)
+{
+	struct xen_sysctl_tmem_op op = { .cmd = XEN_SYSCTL_TMEM_OP_SET_AUTH };
+	const char *uuid = to_remove ?: argv[1];
+	uint64_t parsed[2];
+	int err;
+
+	if (argc < 1 || argc > (to_remove ? 1 : 2))
+		die(USAGE, "auth needs a domain, and may have one uuid");
+	if (!uuid) {
+		list_auth(argv[0], domain_of(argv[0]));
+		return OK;
+	}
+	uuid_of(to_remove ? "--remove" : "auth", parsed, uuid);
+	memcpy(op.uuid, parsed, sizeof(parsed));
+	op.flags = to_remove ? 0 : XEN_SYSCTL_TMEM_AUTH;
+	op.domid = domain_of(argv[0]);
+	err = transport.control(&op, NULL);
+	if (err == ENOENT)
+		die(NOT_FOUND, "%s is not authorised for %s", argv[0], uuid);
+	if (err == ENOSPC)
+		die(FAILED, "%s is authorised for as many pools as it can be: use --remove first",
+		    argv[0]);
+	if (err)
+		control_failed(err, argv[0]);
+	return OK;
+}
+
+/*
+ * The others
+ */
+
+static int freeze(const char *name, uint32_t cmd, int argc, char **argv)
+{
+	struct xen_sysctl_tmem_op op = { .cmd = cmd };
+
+	if (argc != 1)
+		die(USAGE, "%s needs one argument: a domain, or 'all'", name);
+	op.domid = !strcmp(argv[0], "all") ? XEN_SYSCTL_TMEM_ALL :
+		   domain_of(argv[0]);
+	must_control(&op, argv[0]);
+	return OK;
+}
+
+static int cmd_freeze(int argc, char **argv)
+{
+	return freeze("freeze", XEN_SYSCTL_TMEM_OP_FREEZE, argc, argv);
+}
+
+static int cmd_thaw(int argc, char **argv)
+{
+	return freeze("thaw", XEN_SYSCTL_TMEM_OP_THAW, argc, argv);
+}
+
+static int cmd_flush(int argc, char **argv)
+{
+	struct xen_sysctl_tmem_op op;
+	uint64_t want, done = 0;
+
+	if (argc != 1)
+		die(USAGE, "flush needs a size, like 512M");
+	want = size_of("flush", argv[0], false);
+	/* Xen does a part at a time */
+	do {
+		op = (struct xen_sysctl_tmem_op){
+			.cmd = XEN_SYSCTL_TMEM_OP_FLUSH, .kib = want - done,
+		};
+		must_control(&op, "flush");
+		done += op.kib;
+	} while (!(op.flags & XEN_SYSCTL_TMEM_DONE) && done < want);
+	printf(json ? "{\"flushed_kib\": %" PRIu64 "}\n" : "%" PRIu64 " KiB\n",
+	       done);
+	return OK;
+}
+
+static int cmd_freeable(int argc, char **argv)
+{
+	if (argc)
+		die(USAGE, "freeable takes no argument, but there is '%s'",
+		    argv[0]);
+	printf(json ? "{\"freeable_kib\": %" PRIu64 "}\n" : "%" PRIu64 " KiB\n",
+	       freeable_kib());
+	return OK;
+}
+
+/*
+ * The completion takes the arguments from here: for DOMAIN, UUID and SETTING it
+ * offers what there is, words in small letters and options as they are.
+ */
+const struct command commands[] = {
+	{ "list", "[--json]", "what domains and pools have", cmd_list },
+	{ "top", "[SECONDS]", "the same, live", cmd_top },
+	{ "set", "DOMAIN|UUID SETTING...", "limits, shares, compression",
+	  cmd_set },
+	{ "auth", "DOMAIN [[--remove] UUID] [--json]",
+	  "shared pools that it may join", cmd_auth },
+	{ "freeze", "DOMAIN|all", "take no new pages", cmd_freeze },
+	{ "thaw", "DOMAIN|all", "take new pages again", cmd_thaw },
+	{ "flush", "SIZE [--json]", "drop ephemeral memory", cmd_flush },
+	{ "freeable", "[--json]", "how much of it there is", cmd_freeable },
+	{ 0 }
+};

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What tmemctl prints: tables, JSON, and the screen of top
+ */
+#define _GNU_SOURCE	/* ppoll() */
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+#include "tmemctl.h"
+
+/*
+ * Columns
+ */
+
+struct column {
+	const char *key, *title;	/* no title: only in JSON */
+	bool size;			/* in KiB */
+	uint64_t (*value)(const struct client *c);
+};
+
+#define COLUMN(name, expr)						\
+	static uint64_t name(const struct client *c) { return expr; }
+
+COLUMN(c_eph_kib, (c->stats.used_bytes - c->stats.pers_bytes) >> 10)
+COLUMN(c_eph_pages, c->stats.eph_pages)
+COLUMN(c_pers_kib, c->stats.pers_bytes >> 10)
+COLUMN(c_pers_pages, c->stats.pers_pages)
+COLUMN(c_raw_pages, c->stats.raw_pages)
+COLUMN(c_lz4_pages, c->stats.lz4_pages)
+COLUMN(c_meta_bytes, c->stats.meta_bytes)
+COLUMN(c_puts, c->stats.puts)
+COLUMN(c_fails, c->stats.put_fails)
+COLUMN(c_gets, c->stats.gets)
+COLUMN(c_hits, c->stats.hits)
+COLUMN(c_flushed, c->stats.flushed)
+COLUMN(c_evicted, c->stats.evicted)
+COLUMN(c_weight, c->op.weight)
+
+static const struct column columns[] = {
+	{ "ephemeral_kib", "Eph", true, c_eph_kib },
+	{ "ephemeral_pages", NULL, false, c_eph_pages },
+	{ "persistent_kib", "Pers", true, c_pers_kib },
+	{ "persistent_pages", NULL, false, c_pers_pages },
+	{ "raw_pages", NULL, false, c_raw_pages },
+	{ "compressed_pages", NULL, false, c_lz4_pages },
+	{ "metadata_bytes", NULL, false, c_meta_bytes },
+	{ "puts", "Puts", false, c_puts },
+	{ "failed_puts", "Failed", false, c_fails },
+	{ "gets", "Gets", false, c_gets },
+	{ "hits", "Hits", false, c_hits },
+	{ "flushed_pages", NULL, false, c_flushed },
+	{ "evicted_pages", "Evicted", false, c_evicted },
+	{ "weight", "Weight", false, c_weight },
+};
+
+#define NR_COLUMNS	(sizeof(columns) / sizeof(*columns))
+#define SIZE_COLS	6
+#define NUMBER_COLS	9
+
+void print_uuid(char text[UUID_LEN + 1], const uint64_t uuid[2])
+{
+	const unsigned char *b = (const unsigned char *)uuid;
+
+	sprintf(text, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9],
+		b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+/*
+ * Tables
+ */
+
+/* At most four digits, and a unit */
+static void print_size(uint64_t kib)
+{
+	const char *unit = "KMGTPE";
+	double n = kib;
+
+	if (!kib || kib == ~0ull) {
+		printf("%*s", SIZE_COLS, kib ? "none" : "0");
+		return;
+	}
+	while (n >= 9999.5) {
+		n /= 1024;
+		unit++;
+	}
+	printf("%*.*f%c", SIZE_COLS - 1, *unit != 'K' && n < 99.95, n, *unit);
+}
+
+static void print_state(const struct client *c)
+{
+	const char *comma = " ";
+
+	if (is_pool(c)) {
+		printf(" shared by %u", c->op.pools);
+		comma = ", ";
+	}
+	if (c->op.flags & XEN_SYSCTL_TMEM_FROZEN) {
+		printf("%sfrozen", comma);
+		comma = ", ";
+	}
+	if (c->op.flags & XEN_SYSCTL_TMEM_COMPRESS)
+		printf("%slz4", comma);
+}
+
+static bool same_client(const struct client *a, const struct client *b)
+{
+	if (is_pool(a) || is_pool(b))
+		return !strcmp(a->name, b->name);
+	return a->op.domid == b->op.domid;
+}
+
+static void print_head(int width)
+{
+	size_t k;
+
+	printf("%-*s %5s", width, "Name", "ID");
+	for (k = 0; k < NR_COLUMNS; k++)
+		if (columns[k].title)
+			printf(" %*s", columns[k].size ? SIZE_COLS :
+							 NUMBER_COLS,
+			       columns[k].title);
+	printf(" %*s %*s State\n", SIZE_COLS, "Cap", SIZE_COLS, "Min");
+}
+
+/* @old is NULL, or the same client before: what differs is highlighted */
+static void print_row(const struct client *c, const struct client *old,
+		      int width)
+{
+	size_t k;
+
+	printf("%-*s ", width, *c->name ? c->name : "-");
+	if (is_pool(c))
+		printf("%5s", "-");
+	else
+		printf("%5u", c->op.domid);
+	for (k = 0; k < NR_COLUMNS; k++) {
+		uint64_t v = columns[k].value(c);
+		bool changed = old && columns[k].value(old) != v;
+
+		if (!columns[k].title)
+			continue;
+		printf(changed ? " \033[1;7m" : " ");
+		if (columns[k].size)
+			print_size(v);
+		else
+			printf("%*" PRIu64, NUMBER_COLS, v);
+		if (changed)
+			printf("\033[0m");
+	}
+	printf(" ");
+	print_size(c->op.cap);
+	printf(" ");
+	print_size(c->op.min);
+	print_state(c);
+	printf("\n");
+}
+
+/* At most @rows lines; @old has the clients as they were before */
+void show_table(const struct client *c, int n,
+		const struct client *old, int nr_old, int rows)
+{
+	int i, j, width = 4;
+
+	for (i = 0; i < n; i++)
+		if ((int)strlen(c[i].name) > width)
+			width = strlen(c[i].name);
+	print_head(width);
+	for (i = 0; i < n && i < rows - 1; i++) {
+		for (j = 0; j < nr_old && !same_client(&old[j], &c[i]); j++)
+			;
+		print_row(&c[i], j < nr_old ? &old[j] : NULL, width);
+	}
+}
+
+/*
+ * JSON
+ */
+
+/* A name is any text that does not end a string early */
+static void print_json_string(const char *s)
+{
+	putchar('"');
+	for (; *s; s++)
+		if (*s == '"' || *s == '\\')
+			printf("\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			printf("\\u%04x", *s);
+		else
+			putchar(*s);
+	putchar('"');
+}
+
+static const char *json_bool(uint32_t set)
+{
+	return set ? "true" : "false";
+}
+
+static void print_json_client(const struct client *c)
+{
+	size_t k;
+
+	if (is_pool(c)) {
+		printf("{\"uuid\": \"%s\", \"users\": %u", c->name, c->op.pools);
+	} else {
+		printf("{\"domid\": %u, \"name\": ", c->op.domid);
+		if (*c->name)
+			print_json_string(c->name);
+		else
+			printf("null");
+		printf(", \"pools\": %u, \"frozen\": %s", c->op.pools,
+		       json_bool(c->op.flags & XEN_SYSCTL_TMEM_FROZEN));
+	}
+	for (k = 0; k < NR_COLUMNS; k++)
+		printf(", \"%s\": %" PRIu64, columns[k].key,
+		       columns[k].value(c));
+	if (c->op.cap == ~0ull)
+		printf(", \"cap_kib\": null");
+	else
+		printf(", \"cap_kib\": %" PRIu64, c->op.cap);
+	printf(", \"min_kib\": %" PRIu64 ", \"compress\": %s}", c->op.min,
+	       json_bool(c->op.flags & XEN_SYSCTL_TMEM_COMPRESS));
+}
+
+void show_json(const struct client *c, int n)
+{
+	const char *comma = "";
+	int i;
+
+	printf("{\"domains\": [");
+	for (i = 0; i < n && !is_pool(&c[i]); i++, comma = ",") {
+		printf("%s\n  ", comma);
+		print_json_client(&c[i]);
+	}
+	printf("],\n \"shared_pools\": [");
+	for (comma = ""; i < n; i++, comma = ",") {
+		printf("%s\n  ", comma);
+		print_json_client(&c[i]);
+	}
+	printf("]}\n");
+}
+
+/*
+ * The screen of top
+ */
+
+static struct termios terminal;
+static bool screen;
+static sigset_t unblocked;
+static volatile sig_atomic_t stop;
+
+static void on_signal(int sig)
+{
+	stop = sig;
+}
+
+void screen_off(void)
+{
+	if (!screen)
+		return;
+	screen = false;
+	printf("\033[?25h\033[?7h\033[?1049l");	/* cursor, wrapping, screen */
+	fflush(stdout);
+	tcsetattr(0, TCSANOW, &terminal);
+}
+
+void screen_on(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = on_signal };
+	struct termios raw;
+	sigset_t blocked;
+	size_t i;
+
+	/* They wait for screen_wait(), which so misses none */
+	sigemptyset(&blocked);
+	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+		sigaddset(&blocked, signals[i]);
+		sigaction(signals[i], &action, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, &unblocked);
+	tcgetattr(0, &terminal);
+	screen = true;
+	atexit(screen_off);
+	raw = terminal;
+	raw.c_lflag &= ~(ICANON | ECHO);
+	tcsetattr(0, TCSANOW, &raw);
+	printf("\033[?1049h\033[?7l\033[?25l");
+}
+
+int screen_rows(void)
+{
+	struct winsize size;
+
+	return ioctl(1, TIOCGWINSZ, &size) || !size.ws_row ? 24 : size.ws_row;
+}
+
+/* Return: whether to go on */
+bool screen_wait(double seconds)
+{
+	struct pollfd in = { .fd = 0, .events = POLLIN };
+	struct timespec time = {
+		.tv_sec = seconds,
+		.tv_nsec = (seconds - (long)seconds) * 1e9,
+	};
+	char key;
+
+	if (ppoll(&in, 1, &time, &unblocked) > 0 &&
+	    (read(0, &key, 1) != 1 || key == 'q'))
+		return false;
+	return !stop;
+}

@@ -1,0 +1,589 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""test.py FAKE [TMEMCTL] - tests of tmemctl, as TAP
+
+FAKE is the directory of a tmemctl that was built with fake.c, which says what
+"host" may be below; TMEMCTL is the one for Xen.
+"""
+import errno
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FAKE = os.path.abspath(sys.argv[1])
+XEN = sys.argv[2] if len(sys.argv) > 2 else None
+LOG = tempfile.NamedTemporaryFile()
+PATIENCE = 60		# in seconds, for what takes none on a quiet machine
+POOL = "5a010203-0405-0607-0809-0a0b0c0d0e%02x"
+OTHER = "00000000-0000-0000-0000-000000000001"
+
+OK, FAILED, USAGE, NO_TMEM, NOT_FOUND = range(5)
+statuses = set()
+tests = []
+
+
+class Skip(Exception):
+    pass
+
+
+def test(function):
+    tests.append(function)
+
+
+def equal(is_, should):
+    assert is_ == should, f"is:     {is_!r}\nshould: {should!r}"
+
+
+def contains(text, *words):
+    for word in words:
+        assert word in text, f"no {word!r} in {text!r}"
+
+
+def environment(host):
+    return dict(os.environ, TMEMCTL_FAKE=host, TMEMCTL_FAKE_LOG=LOG.name,
+                PATH=FAKE + ":" + os.environ["PATH"], LC_ALL="C",
+                ASAN_OPTIONS="exitcode=99", UBSAN_OPTIONS="exitcode=99")
+
+
+def tmemctl(args, host="", status=OK, **more):
+    """Return what it prints, or the message if it fails as it should"""
+    done = subprocess.run([FAKE + "/tmemctl"] + shlex.split(args), text=True,
+                          env=environment(host), stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, timeout=PATIENCE,
+                          **(more or {"stdout": subprocess.PIPE}))
+    if done.returncode != status or (status == OK) != (done.stderr == ""):
+        raise AssertionError(f"'{args}' on '{host}' returns "
+                             f"{done.returncode}: {done.stderr}")
+    statuses.add(status)
+    if status == OK:
+        return done.stdout
+    assert not done.stdout, f"'{args}' prints {done.stdout!r} and fails"
+    return done.stderr
+
+
+def calls(args, host="", status=OK):
+    """Return the calls that it makes, apart from those that look for names"""
+    tmemctl(args, host, status)
+    with open(LOG.name, encoding="ascii") as log:
+        return [line.strip() for line in log if not line.startswith("GET ")
+                and line != "GET\n"]
+
+
+class Terminal:
+    """tmemctl on a terminal of 80 columns and 24 rows"""
+
+    def __init__(self, args, host="", **more):
+        self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ,
+                    struct.pack("4H", 24, 80, 0, 0))
+        self.before = termios.tcgetattr(self.slave)
+        self.text = ""
+        files = dict(stdin=self.slave, stdout=self.slave, stderr=self.slave)
+        self.process = subprocess.Popen(
+            [FAKE + "/tmemctl"] + args.split(), env=environment(host),
+            start_new_session=True, **dict(files, **more),
+            preexec_fn=lambda: fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0))
+
+    def read(self, nr, what="\033[J"):
+        """Until @what has come @nr times, and the last line is whole"""
+        end = time.monotonic() + PATIENCE
+        while self.text.count(what) < nr or not self.text.endswith("\n"):
+            left = end - time.monotonic()
+            assert left > 0 and select.select([self.master], [], [], left)[0], \
+                f"nothing more comes after {self.text!r}"
+            self.text += os.read(self.master, 65536).decode()
+
+    def frames(self):
+        return self.text.split("\033[H\033[J")
+
+    def type(self, keys):
+        os.write(self.master, keys.encode())
+
+    def end(self, status=OK):
+        """It has to end by itself, and to leave the terminal as it was"""
+        try:
+            equal(self.process.wait(PATIENCE), status)
+        finally:
+            self.process.kill()
+        while select.select([self.master], [], [], 0)[0]:
+            self.text += os.read(self.master, 65536).decode()
+        equal(termios.tcgetattr(self.slave), self.before)
+        os.close(self.master)
+        os.close(self.slave)
+        return self.text.replace("\r\n", "\n")
+
+
+ON = "\033[?1049h\033[?7l\033[?25l"
+OFF = "\033[?25h\033[?7h\033[?1049l"
+
+TABLE = """\
+Name                                    ID    Eph   Pers      Puts    Failed\
+      Gets      Hits   Evicted    Weight    Cap    Min State
+Domain-0                                 0      0      0         0         0\
+         0         0         0       100   none      0
+guest1                                   1  78.1M  1023K         8         7\
+         8         9        11       101  1024M   512K
+guest2                                   2  1250M  2046K        12        14\
+        16        18        22       102   none  1024K frozen, lz4
+5a010203-0405-0607-0809-0a0b0c0d0e00     -      0      0         0         0\
+         0         0         0       100   none      0 shared by 2
+"""
+
+DOMAIN = {
+    "domid": 1, "name": "guest1", "pools": 1, "frozen": False,
+    "ephemeral_kib": 79992, "ephemeral_pages": 1, "persistent_kib": 1023,
+    "persistent_pages": 2, "raw_pages": 3, "compressed_pages": 4,
+    "metadata_bytes": 5, "puts": 8, "failed_puts": 7, "gets": 8, "hits": 9,
+    "flushed_pages": 10, "evicted_pages": 11, "weight": 101,
+    "cap_kib": 1 << 20, "min_kib": 512, "compress": False,
+}
+
+SHARED = {
+    "uuid": POOL % 0, "users": 2, "ephemeral_kib": 0, "ephemeral_pages": 0,
+    "persistent_kib": 0, "persistent_pages": 0, "raw_pages": 0,
+    "compressed_pages": 0, "metadata_bytes": 0, "puts": 0, "failed_puts": 0,
+    "gets": 0, "hits": 0, "flushed_pages": 0, "evicted_pages": 0,
+    "weight": 100, "cap_kib": None, "min_kib": 0, "compress": False,
+}
+
+
+@test
+def list_prints_a_table():
+    equal(tmemctl("list", "domains=3,pools=1"), TABLE)
+
+
+@test
+def list_prints_json():
+    for option in "list --json", "--json list", "-j list":
+        out = json.loads(tmemctl(option, "domains=2,pools=1"))
+        equal(out["domains"][1], DOMAIN)
+        equal(out["shared_pools"], [SHARED])
+
+
+@test
+def list_of_many_or_few():
+    for domains, pools, shown in (0, 0, 0), (1, 0, 1), (40, 2, 42), \
+            (1000, 16, 1016), (1020, 16, 1024), (1100, 16, 1024):
+        host = f"domains={domains},pools={pools}"
+        rows = tmemctl("list", host).splitlines()[1:]
+        equal(len(rows), shown)
+        out = json.loads(tmemctl("-j list", host))
+        equal([c["domid"] for c in out["domains"]],
+              list(range(min(domains, shown))))
+        equal(len(out["domains"] + out["shared_pools"]), shown)
+
+
+@test
+def list_shows_sizes_in_four_digits():
+    head, *rows = tmemctl("list", "domains=40").splitlines()
+    for row in rows:
+        for title in "Eph", "Pers", "Cap", "Min":
+            end = head.index(title) + len(title)
+            size = row[end - 7:end]
+            assert re.fullmatch(r" +(0|none|([1-9]\d{0,3}|\d{1,2}\.\d)[KMGTPE])",
+                                size), f"{title} is '{size}' in '{row}'"
+
+
+@test
+def list_shows_names_of_any_kind():
+    names = [c["name"] for c in
+             json.loads(tmemctl("-j list", "domains=5"))["domains"]]
+    equal(names, ["Domain-0", "guest1", "guest2", 'a"b\\c\td', None])
+    contains(tmemctl("list", "domains=5"), "\n-    ")
+    out = json.loads(tmemctl("-j list", "nameless"))
+    equal([c["name"] for c in out["domains"]], [None, None])
+
+
+@test
+def set_changes_what_it_is_told():
+    for settings, fields in {
+            "weight=1": "mask=1 weight=1",
+            "weight=4294967295": "mask=1 weight=4294967295",
+            "cap=none": f"mask=2 cap={2 ** 64 - 1}",
+            "cap=0": "mask=2",
+            "cap=7": "mask=2 cap=7", "cap=7k": "mask=2 cap=7",
+            "min=7M": "mask=4 min=7168", "min=7g": "mask=4 min=7340032",
+            "min=7T": f"mask=4 min={7 << 30}",
+            "min=18446744073709551614": f"mask=4 min={2 ** 64 - 2}",
+            "compress=on": "flags=2 mask=8", "compress=off": "mask=8",
+            "weight=300 min=256M cap=1G compress=on":
+            "flags=2 mask=15 weight=300 cap=1048576 min=262144"}.items():
+        equal(calls("set 1 " + settings), ["SET domid=1 " + fields])
+
+
+@test
+def set_finds_its_target():
+    equal(calls("set guest1 min=1"), ["SET domid=1 mask=4 min=1"])
+    for uuid in POOL % 0, (POOL % 0).replace("-", "").upper():
+        equal(calls(f"set {uuid} min=1", "pools=1"),
+              [f"SET flags=4 mask=4 min=1 uuid={POOL % 0}"])
+    contains(tmemctl("set 7 min=1", "", NOT_FOUND), "7: no such domain")
+    contains(tmemctl("set 65535 min=1", "", NOT_FOUND), "65535: no such domain")
+    contains(tmemctl("set web min=1", "", NOT_FOUND),
+             "web: no domain of this name has tmem")
+    contains(tmemctl("set web min=1", "nameless", NOT_FOUND), "give the id")
+    contains(tmemctl(f"set {OTHER} min=1", "pools=1", NOT_FOUND),
+             OTHER, "no such shared pool")
+
+
+@test
+def auth_lists_adds_and_removes():
+    equal(tmemctl("auth guest1", "auth=2"), f"{POOL % 0}\n{POOL % 1}\n")
+    equal(tmemctl("auth 1", "auth=0"), "")
+    for n in 0, 1, 16:
+        equal(json.loads(tmemctl("--json auth 1", f"auth={n}")),
+              [POOL % i for i in range(n)])
+    equal(calls(f"auth guest1 {OTHER}", "auth=2"),
+          [f"SET_AUTH domid=1 flags=8 uuid={OTHER}"])
+    for option in "--remove", "-r":
+        equal(calls(f"auth 1 {option} {POOL % 1}", "auth=2"),
+              [f"SET_AUTH domid=1 uuid={POOL % 1}"])
+    contains(tmemctl(f"auth 1 --remove {OTHER}", "auth=2", NOT_FOUND),
+             f"1 is not authorised for {OTHER}")
+    contains(tmemctl(f"auth 1 {OTHER}", "auth=16", FAILED), "--remove first")
+
+
+@test
+def freeze_and_thaw():
+    for command in "freeze", "thaw":
+        equal(calls(command + " guest1"), [command.upper() + " domid=1"])
+        equal(calls(command + " all"), [command.upper() + " domid=65535"])
+        contains(tmemctl(command + " 9", "", NOT_FOUND), "9: no such domain")
+
+
+@test
+def flush_goes_on_until_it_is_done():
+    equal(tmemctl("flush 4M", "free=9000"), "4096 KiB\n")
+    equal(calls("flush 2M", "free=9000"),
+          ["FLUSH kib=2048", "FLUSH kib=2048", "FLUSH kib=1024"])
+    equal(tmemctl("flush 1T", "free=9000"), "9000 KiB\n")
+    equal(json.loads(tmemctl("-j flush 4M", "free=100")), {"flushed_kib": 100})
+
+
+@test
+def freeable():
+    equal(tmemctl("freeable", "free=9000"), "9000 KiB\n")
+    equal(json.loads(tmemctl("-j freeable", "free=9")), {"freeable_kib": 9})
+
+
+@test
+def domain_vanishes():
+    out = json.loads(tmemctl("-j list", "domains=3,gone=1"))
+    equal([c["domid"] for c in out["domains"]], [0, 2])
+    for command in "set guest1 min=1", "freeze guest1", f"auth guest1 {OTHER}":
+        contains(tmemctl(command, "gone=3", NOT_FOUND), "guest1: no such domain")
+    for command in "auth guest1", "--json auth guest1":
+        for gone in 4, 5:
+            contains(tmemctl(command, f"auth=2,gone={gone}", NOT_FOUND),
+                     "guest1: no such domain")
+
+
+@test
+def wrong_arguments_are_named():
+    size = "a number of KiB, or one with K, M, G or T"
+    settings = ("weight=N", "cap=SIZE|none", "min=SIZE", "compress=on|off")
+    commands = ("list", "top", "set", "auth", "freeze", "thaw", "flush",
+                "freeable")
+    for args, words in {
+            "": ["usage:", *commands, "--json"],
+            "--foo": ["'--foo'", "--json", "--remove", "--help"],
+            "-x": ["'x'", "-j", "-r", "-h"],
+            "auth 1 --remove": ["'--remove'", "requires an argument"],
+            "foo": ["'foo'", *commands],
+            f"--remove {OTHER} list": ["list has no --remove", "auth"],
+            "--json top": ["top has no --json", "list"],
+            "list x": ["list", "'x'"],
+            "freeable x": ["freeable", "'x'"],
+            "top 1 2": ["top", "'2'", "seconds"],
+            "top x": ["top", "'x'", "0.1 to 3600"],
+            "top 0": ["top", "'0'", "0.1 to 3600"],
+            "top 3601": ["top", "'3601'", "0.1 to 3600"],
+            "top nan": ["top", "'nan'", "0.1 to 3600"],
+            "set": ["set", "domain", "weight="],
+            "set 1": ["set", "domain", "weight="],
+            "set 1 min": ["set", "'min'", *settings],
+            "set 1 foo=1": ["set", "'foo'", *settings],
+            "set 1 weight=0": ["weight", "'0'", "1 to 4294967295"],
+            "set 1 weight=": ["weight", "''", "1 to 4294967295"],
+            "set 1 weight=1x": ["weight", "'1x'", "1 to 4294967295"],
+            "set 1 weight=-1": ["weight", "'-1'", "1 to 4294967295"],
+            "set 1 weight=4294967296": ["'4294967296'", "1 to 4294967295"],
+            "set 1 cap=x": ["cap", "'x'", size, "none"],
+            "set 1 cap=": ["cap", "''", size, "none"],
+            "set 1 min=none": ["min", "'none'", size],
+            "set 1 min=-1": ["min", "'-1'", size],
+            "set 1 min=5MM": ["min", "'5MM'", size],
+            "set 1 min=17179869184T": ["min", "'17179869184T'",
+                                       "up to 17179869183T"],
+            "set 1 cap=18446744073709551615": ["up to 18446744073709551614K"],
+            "set 1 compress=yes": ["compress", "'yes'", "on", "off"],
+            "auth": ["auth", "domain", "uuid"],
+            f"auth 1 {OTHER} {OTHER}": ["auth", "domain", "uuid"],
+            f"auth 1 -r {OTHER} {OTHER}": ["auth", "domain", "uuid"],
+            "auth 1 x": ["auth", "'x'", "is not a uuid"],
+            f"auth 1 {OTHER}0": ["auth", f"'{OTHER}0'", "is not a uuid"],
+            "auth 1 -r x": ["--remove", "'x'", "is not a uuid"],
+            "auth 1 " + 32 * "f": [32 * "f", "never shared"],
+            "freeze": ["freeze", "domain", "'all'"],
+            "thaw 1 2": ["thaw", "domain", "'all'"],
+            "flush": ["flush", "size"],
+            "flush 1 2": ["flush", "size"],
+            "flush x": ["flush", "'x'", size]}.items():
+        contains(tmemctl(args, "", USAGE), *words)
+
+
+@test
+def errors_say_what_to_do():
+    for error, status, words in (
+            ("EPERM", NO_TMEM, "in dom0"),
+            ("EACCES", NO_TMEM, "version 0x15"),
+            ("ENOSYS", NO_TMEM, "CONFIG_TMEM"),
+            ("EOPNOTSUPP", NO_TMEM, "CONFIG_TMEM"),
+            ("ENODEV", NO_TMEM, "boot Xen with 'tmem'"),
+            ("EFAULT", FAILED, os.strerror(errno.EFAULT))):
+        host = f"error={getattr(errno, error)}"
+        contains(tmemctl("freeable", host, status), words)
+    for command in ("list", "top", "set 1 min=1", "set guest1 min=1", "auth 1",
+                    f"auth 1 {OTHER}", "freeze 1", "thaw all", "flush 1"):
+        contains(tmemctl(command, f"error={errno.EPERM}", NO_TMEM), "in dom0")
+    for error, status, words in (
+            ("EPERM", NO_TMEM, "run it as root"),
+            ("EACCES", NO_TMEM, "run it as root"),
+            ("ENOENT", NO_TMEM, "not a dom0"),
+            ("ENOMEM", FAILED, os.strerror(errno.ENOMEM))):
+        contains(tmemctl("list", f"open={getattr(errno, error)}", status),
+                 "/dev/fake: ", words)
+
+
+@test
+def answers_that_no_hypervisor_gives_end_it():
+    for error in errno.ESRCH, errno.ENOENT:
+        for command in "list", "top", "set guest1 min=1":
+            tmemctl(command, f"error={error}",
+                    NOT_FOUND if error == errno.ESRCH else FAILED)
+
+
+@test
+def nothing_can_be_written():
+    for command in "list", "-j list", "top", "auth 1", "freeable", "flush 1":
+        with open("/dev/full", "w", encoding="ascii") as full:
+            contains(tmemctl(command, "auth=1", FAILED, stdout=full) or "",
+                     "cannot write: No space left")
+
+
+@test
+def no_escapes_without_a_terminal():
+    terminal = Terminal("list")
+    contains(terminal.end(), "Domain-0")
+    assert "\033" not in terminal.text
+    terminal = Terminal("top 0.1", stdin=subprocess.DEVNULL)
+    terminal.read(3, "tmem: 0 KiB can be freed at once; every 0.1 s\r\nName  ")
+    terminal.type("\x03")
+    assert "\033" not in terminal.end(-signal.SIGINT)
+    terminal = Terminal("top 0.1", stdout=subprocess.PIPE)
+    with terminal.process.stdout as out:
+        lines = [out.readline().decode() for _ in range(8)]
+    terminal.end(-signal.SIGPIPE)
+    equal(lines[0], "tmem: 0 KiB can be freed at once; every 0.1 s\n")
+    equal(lines[4], lines[0])
+    assert "\033" not in "".join(lines)
+
+
+@test
+def top_fits_on_the_screen():
+    terminal = Terminal("top 3600", "domains=1000")
+    terminal.read(23, "\r\n")
+    flags = termios.tcgetattr(terminal.slave)[3]
+    equal(flags & (termios.ICANON | termios.ECHO), 0)
+    start, frame = terminal.frames()
+    # What is too long for a line is cut off by the terminal, as it wraps none
+    equal(start, ON)
+    rows = frame.split("\r\n")
+    contains(rows[0], "every 3600 s; q quits")
+    equal((len(rows), rows[-1]), (24, ""))
+    terminal.type("q")
+    assert terminal.end().endswith("\n" + OFF)
+
+
+@test
+def top_highlights_what_changes():
+    terminal = Terminal("top 3600", "domains=3")
+    terminal.read(1, "guest2")
+    terminal.type(" ")
+    terminal.read(2, "guest2")
+    equal([len(re.findall("\033\\[1;7m *\\d+\033\\[0m", frame))
+           for frame in terminal.frames()], [0, 0, 1])
+    terminal.type("q")
+    terminal.end()
+
+
+@test
+def top_goes_on_by_itself():
+    terminal = Terminal("top 0.1")
+    terminal.read(3)
+    terminal.type("q")
+    terminal.end()
+
+
+@test
+def top_restores_the_terminal():
+    for interrupt in "\x03", signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        terminal = Terminal("top 3600")
+        terminal.read(1)
+        if isinstance(interrupt, str):
+            terminal.type(interrupt)
+        else:
+            terminal.process.send_signal(interrupt)
+        assert terminal.end().endswith(OFF)
+
+
+@test
+def top_misses_no_interrupt():
+    assert Terminal("top 3600", "interrupt=4").end().endswith(OFF)
+
+
+@test
+def top_leaves_its_error_on_the_screen():
+    host = f"error={errno.ENODEV},after=4"
+    terminal = Terminal("top 0.1", host)
+    contains(terminal.end(NO_TMEM), ON, OFF + "tmemctl: tmem is off")
+    text = Terminal("top", f"error={errno.ENODEV}").end(NO_TMEM)
+    assert "\033" not in text
+
+
+def help_text():
+    """Return the commands and the options that --help names"""
+    text = tmemctl("--help")
+    equal(text, tmemctl("-h"))
+    for line in text.splitlines():
+        assert len(line) <= 80, f"{len(line)} columns: {line}"
+    return (re.findall(r"^  ([a-z]\w*) ", text, re.M),
+            re.findall(r"^  -(\w), --(\w+)", text, re.M))
+
+
+def manual(section):
+    with open(HERE + "/tmemctl.8", encoding="ascii") as page:
+        text = page.read()
+    return text.split(f".Sh {section}\n")[1].split("\n.Sh ")[0]
+
+
+@test
+def manual_names_what_help_names():
+    commands, options = help_text()
+    assert len(commands) > 7 and len(options) > 2
+    equal(re.findall(r"^\.It Fl (\w) , Fl Fl (\w+)", manual("OPTIONS"), re.M),
+          options)
+    # Items of lists in the list are no commands
+    text = manual("COMMANDS").removeprefix(".Bl -tag -width Ds\n")
+    text = re.sub(r"\.Bl (?s:.)*?\.El", "", text)
+    equal(re.findall(r"^\.It Cm (\w+)$", text, re.M), commands)
+    synopsis = manual("SYNOPSIS")
+    words = re.findall(r"^\.Cm (.*)$", synopsis, re.M)
+    equal(" ".join(words).replace(" | ", " ").split(), commands)
+    for _, option in options:
+        contains(synopsis, "Fl Fl " + option)
+    assert not set(re.findall(r"Fl Fl (\w+)", synopsis)) - \
+        {option for _, option in options}
+
+
+@test
+def manual_names_each_exit_status():
+    """Of all that the tests before have seen"""
+    text = manual("EXIT STATUS")
+    equal([int(n) for n in re.findall(r"^\.It (\d+)$", text, re.M)],
+          sorted(statuses))
+    equal(sorted(statuses), [OK, FAILED, USAGE, NO_TMEM, NOT_FOUND])
+
+
+def complete(*lines, host="domains=2,pools=1,auth=2"):
+    """Return what is offered for the last word of each line; '' is none yet"""
+    script = f"""
+        . {HERE}/tmemctl.bash-completion
+        compopt() {{ :; }}
+        while read -ra COMP_WORDS; do
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            [ "${{COMP_WORDS[COMP_CWORD]}}" != "''" ] || COMP_WORDS[COMP_CWORD]=
+            _tmemctl
+            echo "${{COMPREPLY[*]}}"
+        done"""
+    done = subprocess.run(["bash", "-c", script], env=environment(host),
+                          input="\n".join(lines) + "\n", text=True,
+                          capture_output=True, timeout=PATIENCE, check=True)
+    equal(done.stderr, "")
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+@test
+def completion_names_what_help_names():
+    commands, options = help_text()
+    first, auth = complete("tmemctl ''", "tmemctl auth 1 ''")
+    equal(first | auth & {"--remove"},
+          set(commands) | {"--" + option for _, option in options})
+
+
+@test
+def completion_offers_what_there_is():
+    domains, pools = {"0", "1", "Domain-0", "guest1"}, {POOL % 0}
+    for line, offered in zip(cases := {
+            "fr": {"freeze", "freeable"}, "list ''": {"--json"},
+            "top ''": set(), "set ''": domains | pools, "set gu": {"guest1"},
+            "set 1 ''": {"weight=", "cap=", "min=", "compress="},
+            "set 1 weight = 7 c": {"cap=", "compress="},
+            "set 1 cap =": {"none"}, "set 1 compress = o": {"on", "off"},
+            "set 1 compress =": {"on", "off"}, "set 1 weight =": set(),
+            "auth ''": domains | {"--json", "--remove"},
+            "auth 1 ''": pools | {"--json", "--remove"},
+            "auth 1 --remove ''": {POOL % 0, POOL % 1, "--json"},
+            "--json auth ''": domains | {"--json", "--remove"},
+            "freeze ''": domains | {"all"}, "thaw a": {"all"},
+            "flush ''": {"--json"}, "flush 1 ''": {"--json"},
+            "freeable ''": {"--json"}, "foo ''": set(),
+            }, complete(*("tmemctl " + line for line in cases))):
+        equal((line, offered), (line, cases[line]))
+    equal(complete("tmemctl set ''", host=f"error={errno.ENODEV}"), [set()])
+
+
+@test
+def the_one_for_xen_says_that_there_is_none():
+    if not XEN:
+        raise Skip("it is not built without libxen-dev")
+    if os.path.exists("/dev/xen/privcmd"):
+        raise Skip("there is one here")
+    done = subprocess.run([XEN, "list"], text=True, capture_output=True,
+                          timeout=PATIENCE, check=False)
+    equal(done.returncode, NO_TMEM)
+    contains(done.stderr, "/dev/xen/privcmd: No such file", "not a dom0")
+
+
+def main():
+    failed = 0
+    for nr, function in enumerate(tests, 1):
+        name, skip = function.__name__, ""
+        try:
+            function()
+            result = "ok"
+        except Skip as why:
+            result, skip = "ok", f" # SKIP {why}"
+        except (AssertionError, OSError, ValueError, KeyError,
+                subprocess.SubprocessError) as why:
+            print("# " + str(why or repr(why)).replace("\n", "\n# "))
+            result = "not ok"
+            failed = 1
+        print(f"{result} {nr} - tmemctl_{name}{skip}", flush=True)
+    print(f"1..{len(tests)}")
+    return failed
+
+
+sys.exit(main())
