@@ -24,7 +24,8 @@ an #if .. #endif block, or else a whole run of changed lines; in a Makefile a
 line; elsewhere a stanza.  An #if block and a stanza are known by their first
 line alone: "config TMEM_RAM" is about tmem_ram whatever it depends on.  A
 paragraph that names no step goes with its neighbour in the hunk, or else with
-the step that the file's path names, or the earliest that its text does.
+the step that the file's path names, or the earliest that its text does.  A file
+for which all of this finds no step is an error.
 """
 import os
 import re
@@ -111,7 +112,7 @@ def classify(steps, path, changes, floor):
         result.append((hunk, nr, old, [[step_of(steps, text), lines]
                                        for lines, text in parts]))
     flat = [(hunk, p) for hunk, _, _, parts in result for p in parts]
-    first = floor or min((p[0] for _, p in flat if p[0]), default=1)
+    first = floor or min((p[0] for _, p in flat if p[0]), default=0)
     for order in (flat, flat[::-1]):
         for (hunk1, before), (hunk2, this) in zip(order, order[1:]):
             if hunk1 == hunk2:
@@ -168,12 +169,12 @@ class File:
         split = re.search(r"\.patch$|(^|/)(Kconfig|Makefile|Kbuild)|"
                           r"Documentation/ABI/", name)
         if not split:
-            self.changes = [(0, [], [(floor or 1, changes[0][3])])]
+            self.changes = [(0, [], [(floor, changes[0][3])])]
         else:
             self.changes = [(nr, old, [(max(s, floor), l) for s, l in parts])
                             for _, nr, old, parts
                             in classify(steps, self.path, changes, floor)]
-        self.first = min((s for c in self.changes for s, _ in c[2]), default=1)
+        self.first = min((s for c in self.changes for s, _ in c[2]), default=0)
 
     def write(self, repo, step):
         """Write the file as it is after that step, if it exists then."""
@@ -199,7 +200,11 @@ class File:
 def main():
     manifest, pristine, repo = sys.argv[1:]
     steps = read_manifest(manifest)
-    files = [File(steps, name, pristine) for name in sys.stdin.read().split()]
+    names = sys.stdin.read().split()
+    files = [File(steps, name, pristine) for name in names]
+    lost = [name for name, f in zip(names, files) if not f.first]
+    if lost:
+        sys.exit(f"no step of {manifest} names {', '.join(lost)}")
     git("init", "-q", "-b", "series", repo)
     for n in range(len(steps) + 1):
         for f in files:
