@@ -7,9 +7,11 @@ usage: series.py MANIFEST PRISTINE REPO < NAMES
 NAMES are the overlay's files, below the current directory; PRISTINE is the
 unpacked source.  REPO is created: its first commit, tagged "pristine", holds
 the files that the overlay changes as they are in PRISTINE, and each further
-commit on its branch "series" is one step.
+commit on its branch "series" is one step.  The description of that branch is the
+cover letter.
 
-The manifest lists the steps in order.  A line "== PATTERN" opens a step; its
+The manifest begins with the cover letter: its subject, an empty line and its
+text.  Then it lists the steps in order.  A line "== PATTERN" opens a step; its
 subject, an empty line and its changelog follow.  Whatever PATTERN matches,
 ignoring case, belongs to that step, and to the last such step if several
 match:
@@ -33,6 +35,7 @@ import subprocess
 import sys
 
 IDENTITY = "{GIT_AUTHOR_NAME} <{GIT_AUTHOR_EMAIL}>".format(**os.environ)
+SUBJECT_MAX = 72
 
 
 def git(*args, cwd=".", data=None):
@@ -41,13 +44,18 @@ def git(*args, cwd=".", data=None):
 
 
 def read_manifest(name):
-    steps = []
+    """Return the cover letter and [(pattern, message)], one per step."""
     with open(name) as f:
-        text = f.read()
-    for block in re.split(r"^== ", text, flags=re.M)[1:]:
+        cover, *blocks = re.split(r"^== ", f.read(), flags=re.M)
+    steps = []
+    for block in blocks:
         pattern, message = block.split("\n", 1)
         steps.append((re.compile(pattern, re.I), message.strip() + "\n"))
-    return steps
+    for message in [cover] + [message for _, message in steps]:
+        subject = message.split("\n", 1)[0]
+        if len(subject) > SUBJECT_MAX:
+            sys.exit(f"{name}: over {SUBJECT_MAX} columns: {subject}")
+    return cover, steps
 
 
 def step_of(steps, text):
@@ -199,13 +207,14 @@ class File:
 
 def main():
     manifest, pristine, repo = sys.argv[1:]
-    steps = read_manifest(manifest)
+    cover, steps = read_manifest(manifest)
     names = sys.stdin.read().split()
     files = [File(steps, name, pristine) for name in names]
     lost = [name for name, f in zip(names, files) if not f.first]
     if lost:
         sys.exit(f"no step of {manifest} names {', '.join(lost)}")
     git("init", "-q", "-b", "series", repo)
+    git("config", "branch.series.description", cover, cwd=repo)
     for n in range(len(steps) + 1):
         for f in files:
             f.write(repo, n)
