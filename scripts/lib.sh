@@ -7,12 +7,21 @@
 #	. "$(dirname "$0")/lib.sh"
 #
 # and then runs in the repository's root with errexit, nounset and pipefail,
-# with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, and has:
+# with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, with the names of
+# the sources ($LINUX_NAME, $LINUX_VERSION, $LINUX_TREE, and the same for Xen), and
+# has:
 #
 #   die MESSAGE...	say why on stderr, exit 1
+#   our_files PATHSPEC...	those of our files below here that match. Symbolic
+#			links are left out: they stand for other files of ours
 #   overlay_of linux|xen	sets $name, what that source is called in build/,
-#			$from, where our files for it are here, and $not_ours,
-#			which of those are not, as git ls-files wants it
+#			$from, where our files for it are here, $not_ours, which
+#			of those are not, as our_files wants it, and where what
+#			is made of it goes: $pristine, the source as it is,
+#			$tree, with our files, and $patches
+#   kbuild TREE OUT TARGET...	make of a kernel, and
+#   xbuild TREE OUT TARGET...	of the hypervisor
+#   kconfig TREE OUT FRAGMENT...	OUT/.config: tinyconfig, and what these say
 #   source_package NAME DIR	the source of a Debian package, with its patches
 #   binary_package NAME DIR	what is in a Debian package, unpacked. Both are of
 #			$RELEASE, whatever release this host is
@@ -46,6 +55,11 @@ set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # JOBS is for the scripts
 BUILD=$TOP/build JOBS=$(nproc)
+# The versions that all of this is for, and nowhere else in scripts/
+LINUX_NAME=linux-6.12 XEN_NAME=xen-4.17
+# shellcheck disable=SC2034 # for the scripts
+LINUX_VERSION=${LINUX_NAME#*-} LINUX_TREE=$BUILD/$LINUX_NAME \
+	XEN_VERSION=${XEN_NAME#*-} XEN_TREE=$BUILD/$XEN_NAME
 export LC_ALL=C
 # What one clone of this repository has compiled serves every other, too
 export CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
@@ -203,21 +217,53 @@ apt_install()
 		{ apt update && apt install --no-install-recommends "$@"; }
 }
 
+our_files()
+{
+	local name
+
+	git ls-files --cached --others --exclude-standard -- "$@" |
+	while read -r name; do
+		[ ! -f "$name" ] || [ -h "$name" ] || echo "$name"
+	done | sort -u
+}
+
 # shellcheck disable=SC2034 # all of it is for the scripts
 overlay_of()
 {
 	case $1 in
 	linux)
-		name=linux-6.12 from=.
+		name=$LINUX_NAME from=.
 		not_ours=(':!/Makefile' ':!/COPYING' ':!/README.md'
 			  ':!/DESIGN.md' ':!/HACKING.md' ':!/scripts' ':!/xen'
 			  ':!/tools/tmemctl' ':!/tools/testing/tmem/corpus'
 			  ':!/.*') ;;
 	xen)
-		name=xen-4.17 from=xen not_ours=(.) ;;
+		name=$XEN_NAME from=xen not_ours=(.) ;;
 	*)
 		die "unknown source '$1': valid are linux, xen" ;;
 	esac
+	pristine=$BUILD/src/$name tree=$BUILD/$name patches=$BUILD/patches/$name
+}
+
+# What is built at another time, by another user or elsewhere is the same bytes
+kbuild()
+{
+	make -C "$1" O="$2" CC="ccache gcc" -j "$JOBS" \
+		KBUILD_BUILD_TIMESTAMP=@1 KBUILD_BUILD_USER=tmem \
+		KBUILD_BUILD_HOST=tmem "${@:3}"
+}
+
+kconfig()
+{
+	kbuild "$1" "$2" tinyconfig
+	(cd "$2" && "$1/scripts/kconfig/merge_config.sh" -m .config "${@:3}")
+	kbuild "$1" "$2" olddefconfig
+}
+
+xbuild()
+{
+	make -C "$1/xen" O="$2" CC="ccache gcc" KCONFIG_CONFIG="$2/.config" \
+		-j "$JOBS" "${@:3}"
 }
 
 # The release that the images, Xen, LZ4 and, where this host has no source of it
@@ -231,7 +277,7 @@ pinned()
 }
 
 # "MIRROR SUITE" for each part of $RELEASE, from where this host gets the same
-# part of its own release. Linux 6.12 is in $RELEASE-security, but in
+# part of its own release. That Linux is in $RELEASE-security, but in
 # $RELEASE-backports, too, for a host without a mirror of the former
 suites()
 {
