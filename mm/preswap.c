@@ -75,7 +75,7 @@
  * reclaim, and write only where there is still no memory.
  *
  * A backend whose pages are memory of this kernel does the same when the system
- * has no memory: preswap_write_out().
+ * has no memory: tmem_write_out().
  *
  * A backend whose pages will not be there after a suspend does the same down to
  * zero, before anything is frozen: the bits would be, as part of this memory.
@@ -209,7 +209,6 @@ unsigned long preswap_pages(void)
 {
 	return atomic_long_read(&preswap_nr);
 }
-EXPORT_SYMBOL_GPL(preswap_pages);
 
 /**
  * __preswap_test() - is any of these slots in tmem?
@@ -723,18 +722,14 @@ static int preswap_shrink_to(unsigned long target, unsigned long timeout,
 
 /**
  * preswap_write_out() - move some pages from tmem to the swap devices
- * @left: how many slots may be looked at; those that were are taken off, and it
- *	is 0 when there are no others
+ * @left: how many slots may be looked at, see tmem_write_out()
  *
- * For a backend whose pages are memory of this kernel.  Each page has its slot
- * already, so this helps when no slot is free and reclaim cannot swap out.  It
- * goes on where it ended the last time.  A device that is memory, too, as zram is,
- * is left out.
+ * Each page has its slot already, so this helps when no slot is free and
+ * reclaim cannot swap out.  It goes on where it ended the last time.  A device
+ * that is memory, too, as zram is, is left out.
  *
- * Context: process, with no lock that I/O needs.  Sleeps until the pages are
- * written, and takes memory that is kept for reclaim until then.
- * Return: number of pages that have left tmem; or -EIO, when one could not be
- * written: it is in memory now, and nowhere else.
+ * Context: as tmem_write_out().
+ * Return: as tmem_write_out().
  */
 int preswap_write_out(unsigned long *left)
 {
@@ -770,24 +765,18 @@ int preswap_write_out(unsigned long *left)
 	preswap_reclaim(&writes);
 	return writes.failed ? -EIO : done;
 }
-EXPORT_SYMBOL_GPL(preswap_write_out);
 
 /**
  * preswap_suspend() - bring all pages back, and put no more
- * @timeout: give up after so many jiffies; MAX_JIFFY_OFFSET: as long as it takes
+ * @timeout: see tmem_suspend().  The time is looked at between pages.
  *
- * For a backend that will not have its pages afterwards.  The time is looked at
- * between pages.
- *
- * Context: process, may sleep.
- * Return: 0, and then preswap_resume() must follow; or an errno when pages
- * could not be brought back, and then it must not.
+ * Context: as tmem_suspend().
+ * Return: as tmem_suspend().
  */
 int preswap_suspend(unsigned long timeout)
 {
 	int ret;
 
-	KUNIT_STATIC_STUB_REDIRECT(preswap_suspend, timeout);
 	preswap_stop();
 	ret = preswap_shrink_to(0, timeout, true);
 	if (ret) {
@@ -805,7 +794,6 @@ int preswap_suspend(unsigned long timeout)
  */
 void preswap_resume(void)
 {
-	KUNIT_STATIC_STUB_REDIRECT(preswap_resume);
 	atomic_dec(&preswap_stopped);
 }
 

@@ -406,9 +406,9 @@ static void preswap_store_notices_that_puts_have_stopped(struct kunit *test)
 /* After the resume another pool has the id, with nothing in it */
 static void preswap_suspend_elsewhere(void)
 {
-	KUNIT_EXPECT_EQ(kunit_get_current_test(), 0, preswap_suspend(HZ));
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), 0, tmem_suspend(HZ));
 	fake_lose_pages();
-	preswap_resume();
+	tmem_resume();
 }
 
 static void preswap_store_notices_a_suspend_in_between(struct kunit *test)
@@ -562,17 +562,17 @@ static void preswap_shrink_is_bounded(struct kunit *test)
 
 static void preswap_resumes_when_the_last_one_does(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(HZ));
-	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(HZ));
+	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(HZ));
+	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(HZ));
 	/* Who shrinks meanwhile resumes only himself */
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "0"));
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
-	preswap_resume();
+	tmem_resume();
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
-	preswap_resume();
+	tmem_resume();
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
-	KUNIT_EXPECT_EQ(test, -EBUSY, preswap_suspend(HZ));
+	KUNIT_EXPECT_EQ(test, -EBUSY, tmem_suspend(HZ));
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 6), 0, 1));
 	preswap_expect_pages(test, 2);
 }
@@ -606,7 +606,7 @@ static void preswap_suspend_has_a_time_limit(struct kunit *test)
 	for (i = 1; i <= 20; i++)
 		KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, i), 0,
 						       i));
-	KUNIT_EXPECT_EQ(test, -ETIME, preswap_suspend(HZ / 10));
+	KUNIT_EXPECT_EQ(test, -ETIME, tmem_suspend(HZ / 10));
 	KUNIT_EXPECT_LT(test, jiffies - start, HZ / 2);
 
 	/* It goes on as if nothing had happened */
@@ -616,9 +616,9 @@ static void preswap_suspend_has_a_time_limit(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 20), 0, 20));
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(1, 5), 0, 1));
 	preswap_expect_pages(test, left + 1);
-	KUNIT_EXPECT_EQ(test, 0, preswap_suspend(MAX_JIFFY_OFFSET));
+	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(MAX_JIFFY_OFFSET));
 	preswap_expect_pages(test, 0);
-	preswap_resume();
+	tmem_resume();
 }
 
 /* There is no way back from this: it has to be the last test */

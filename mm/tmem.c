@@ -10,6 +10,9 @@
  * - the one backend: registered once, at boot or later, never unregistered,
  *   because pages that live nowhere else may be in it;
  * - the six calls: each is traced and can be made to fail (CONFIG_FAIL_TMEM);
+ * - what a backend asks of the clients: to take their pages back before a
+ *   suspend, or to move some to the disk when memory is short.  No backend
+ *   calls a client itself;
  * - the sysfs directory that the clients put their files into.
  *
  * Order of coming alive.  A client may be used (a file system mounted, a swap
@@ -23,6 +26,7 @@
 
 #define pr_fmt(fmt) "tmem: " fmt
 
+#include <kunit/static_stub.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -127,6 +131,70 @@ int tmem_register_ops(const struct tmem_ops *ops)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(tmem_register_ops);
+
+/**
+ * tmem_suspend() - take back all persistent pages, and put no more
+ * @timeout: give up after this many jiffies; MAX_JIFFY_OFFSET: never
+ *
+ * For a backend that will not have its pages afterwards.  Ephemeral pages stay,
+ * and go on being put: to lose them costs nothing but time.  Persistent pages
+ * come back into memory or go to the swap device, so call this before anything
+ * is frozen.  Calls nest.
+ *
+ * Context: process, may sleep, also for I/O.
+ * Return: 0, and then no persistent page is left, and tmem_resume() must
+ * follow.  Or an errno, when pages could not be taken back; then puts go on as
+ * before, and tmem_resume() must not follow.
+ */
+int tmem_suspend(unsigned long timeout)
+{
+	KUNIT_STATIC_STUB_REDIRECT(tmem_suspend, timeout);
+	return preswap_suspend(timeout);
+}
+
+/**
+ * tmem_resume() - undo one tmem_suspend() that has succeeded
+ *
+ * Also when the suspend was cancelled.  Pages are put again when each has been
+ * undone.
+ *
+ * Context: any.
+ */
+void tmem_resume(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(tmem_resume);
+	preswap_resume();
+}
+
+/**
+ * tmem_persistent_pages() - how many pages are in persistent pools
+ *
+ * Context: any.
+ * Return: number of pages.
+ */
+unsigned long tmem_persistent_pages(void)
+{
+	return preswap_pages();
+}
+EXPORT_SYMBOL_GPL(tmem_persistent_pages);
+
+/**
+ * tmem_write_out() - move some persistent pages to the disk
+ * @left: how many pages may be looked at.  Counted down; 0 on return when there
+ *	are no others
+ *
+ * For a backend whose pages are memory of this kernel, when that is short.
+ *
+ * Context: process, with no lock that I/O needs.  Sleeps until the pages are
+ * written, and takes memory that is kept for reclaim until then.
+ * Return: number of pages that have left tmem; or -EIO, when one could not be
+ * written: it is in memory now, and nowhere else.
+ */
+int tmem_write_out(unsigned long *left)
+{
+	return preswap_write_out(left);
+}
+EXPORT_SYMBOL_GPL(tmem_write_out);
 
 /* Fault injection: /sys/kernel/debug/fail_tmem, Documentation/mm/tmem.rst */
 

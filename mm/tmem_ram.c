@@ -54,7 +54,6 @@
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/oom.h>
-#include <linux/preswap.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
@@ -168,13 +167,13 @@ static void tmem_ram_trim(void)
 static void tmem_ram_write(struct work_struct *work)
 {
 	unsigned long before = tmem_ram_frames(true), freed = 0;
-	unsigned long start = jiffies, left = preswap_pages();
+	unsigned long start = jiffies, left = tmem_persistent_pages();
 	int done = 0, moved = 0;
 
 	atomic_inc(&tmem_ram_writes_begun);
 	while (left && freed < TMEM_RAM_OOM_FRAMES &&
 	       time_before(jiffies, start + (freed ? HZ : TMEM_RAM_OOM_WAIT))) {
-		done = preswap_write_out(&left);
+		done = tmem_write_out(&left);
 		if (done < 0)
 			break;
 		moved += done;
@@ -183,7 +182,7 @@ static void tmem_ram_write(struct work_struct *work)
 		wake_up_all(&tmem_ram_written);
 	}
 	/* Not again soon, if a write has failed, or those left cannot be moved */
-	if (done < 0 || (!moved && preswap_pages()))
+	if (done < 0 || (!moved && tmem_persistent_pages()))
 		WRITE_ONCE(tmem_ram_pause, jiffies + TMEM_RAM_PAUSE);
 	atomic_inc(&tmem_ram_writes_ended);
 	wake_up_all(&tmem_ram_written);
@@ -193,7 +192,7 @@ static DECLARE_WORK(tmem_ram_work, tmem_ram_write);
 
 static bool tmem_ram_may_write(void)
 {
-	return preswap_pages() &&
+	return tmem_persistent_pages() &&
 	       time_after_eq(jiffies, READ_ONCE(tmem_ram_pause));
 }
 

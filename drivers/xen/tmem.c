@@ -22,10 +22,10 @@
  *
  *	Save, restore, migration
  *
- * The pools stay behind with the old domain.  preswap has brought its pages back
- * before (preswap_suspend()), what precache loses is only a cache.  When the
- * domain is resumed with another one's hypervisor state, make new pools; the
- * clients never learn that their pools have got other ids.
+ * The pools stay behind with the old domain.  Persistent pages have been taken
+ * back before (tmem_suspend()); what is lost is only a cache.  When the domain
+ * is resumed with another one's hypervisor state, make new pools; the clients
+ * never learn that their pools have got other ids.
  *
  * The danger is in ids that come to life again: an operation that has looked up
  * id 0 for one file system, and meets the new pool 0 of another.  Hence the
@@ -58,7 +58,6 @@
 #include <linux/kmsan-checks.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/preswap.h>
 #include <linux/rcupdate.h>
 #include <linux/suspend.h>
 #include <linux/syscore_ops.h>
@@ -349,8 +348,8 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 
 /*
  * libxl gives a domain 60 s to suspend.  Freezing user space may take 20 s of
- * them, kernel threads as many, and devices some: so long for preswap, and then
- * it is better to refuse than to come too late.
+ * them, kernel threads as many, and devices some: so long for tmem_suspend(),
+ * and then it is better to refuse than to come too late.
  */
 #define XEN_TMEM_DRAIN_TIMEOUT	(15 * HZ)
 
@@ -363,7 +362,7 @@ static bool xen_tmem_drained;
  * Its pools will stay behind.  Those of another backend are in its own memory.
  *
  * Context: process, may sleep; nothing is frozen yet.
- * Return: 0 or a negative errno, see preswap_suspend().
+ * Return: 0 or a negative errno, see tmem_suspend().
  */
 int xen_tmem_suspend(void)
 {
@@ -371,7 +370,7 @@ int xen_tmem_suspend(void)
 
 	if (xa_empty(&xen_tmem_pools))
 		return 0;
-	ret = preswap_suspend(XEN_TMEM_DRAIN_TIMEOUT);
+	ret = tmem_suspend(XEN_TMEM_DRAIN_TIMEOUT);
 	xen_tmem_drained = !ret;
 	return ret;
 }
@@ -384,7 +383,7 @@ int xen_tmem_suspend(void)
 void xen_tmem_suspend_end(void)
 {
 	if (xen_tmem_drained)
-		preswap_resume();
+		tmem_resume();
 	xen_tmem_drained = false;
 }
 
@@ -426,7 +425,7 @@ static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_HIBERNATION_PREPARE:
 	case PM_RESTORE_PREPARE:
 		/* Whoever asked for it can interrupt it */
-		ret = preswap_suspend(MAX_JIFFY_OFFSET);
+		ret = tmem_suspend(MAX_JIFFY_OFFSET);
 		if (ret)
 			return notifier_from_errno(ret);
 		xen_tmem_hibernate();
@@ -434,7 +433,7 @@ static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
 		xen_tmem_hibernate_end();
-		preswap_resume();
+		tmem_resume();
 		break;
 	}
 	return NOTIFY_OK;
@@ -446,7 +445,7 @@ static struct notifier_block xen_tmem_resume_nb = {
 
 /*
  * For the next kernel, which may not have tmem.  Otherwise the hypervisor does it,
- * and here it would only take preswap's pages from tasks that still run.
+ * and here it would only take swapped pages from tasks that still run.
  */
 static void xen_tmem_destroy_pools(void)
 {

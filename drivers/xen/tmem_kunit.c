@@ -2,8 +2,9 @@
 /*
  * KUnit tests of the Xen backend, included by tmem.c.
  *
- * They are the hypervisor, and preswap.  So there must be no real one: the
- * kernel has to run elsewhere, with another backend or none.
+ * They are the hypervisor, and the core where a suspend asks it.  So there must
+ * be no real hypervisor: the kernel has to run elsewhere, with another backend
+ * or none.
  */
 
 #include <kunit/test.h>
@@ -41,7 +42,7 @@ static int fake_hypercall(struct tmem_op *op)
 	}
 }
 
-static int fake_preswap_suspend(unsigned long timeout)
+static int fake_suspend(unsigned long timeout)
 {
 	struct xen_tmem_test *t = xen_tmem_test();
 
@@ -50,7 +51,7 @@ static int fake_preswap_suspend(unsigned long timeout)
 	return t->drain_ret;
 }
 
-static void fake_preswap_resume(void)
+static void fake_resume(void)
 {
 	xen_tmem_test()->resumes++;
 }
@@ -63,9 +64,8 @@ static int xen_tmem_test_init(struct kunit *test)
 				   GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, test->priv);
 	kunit_activate_static_stub(test, HYPERVISOR_tmem_op, fake_hypercall);
-	kunit_activate_static_stub(test, preswap_suspend,
-				   fake_preswap_suspend);
-	kunit_activate_static_stub(test, preswap_resume, fake_preswap_resume);
+	kunit_activate_static_stub(test, tmem_suspend, fake_suspend);
+	kunit_activate_static_stub(test, tmem_resume, fake_resume);
 	return 0;
 }
 

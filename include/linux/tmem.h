@@ -80,6 +80,10 @@ struct tmem_ops {
 /* For backends */
 bool tmem_wanted(const char *name);
 int tmem_register_ops(const struct tmem_ops *ops);
+int tmem_suspend(unsigned long timeout);
+void tmem_resume(void);
+unsigned long tmem_persistent_pages(void);
+int tmem_write_out(unsigned long *left);
 
 /* For clients: trace, inject faults, call the backend */
 bool tmem_ready(void);
