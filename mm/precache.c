@@ -119,7 +119,7 @@
  * earlier.  It is emptied with the pool, and otherwise only added to, so one
  * day it says yes to all.  A get then asks in vain.  Pages from earlier have
  * the same handles as new ones, so a flush of a few pages need not know which
- * they are.  A flush of the whole object notes in AS_PRECACHE_FRESH that
+ * they are.  A flush of the whole object notes in AS_PRECACHE_NO_OLD that
  * nothing from earlier is left.
  *
  * No reader can meet an inode that leaves memory, so its eviction needs no
@@ -306,7 +306,7 @@ static bool precache_has_old(struct precache_fs *fs,
 {
 	const struct precache_filter *filter = READ_ONCE(fs->filter);
 
-	return filter && !test_bit(AS_PRECACHE_FRESH, &mapping->flags) &&
+	return filter && !test_bit(AS_PRECACHE_NO_OLD, &mapping->flags) &&
 	       test_bit(precache_filter_bit(filter, mapping), filter->map);
 }
 
@@ -353,7 +353,7 @@ static void precache_flush_object(struct precache_fs *fs, int pool,
 		precache_kill(fs, "flush failed", ret);
 	count_vm_event(PRECACHE_FLUSH_INODE);
 	smp_mb__before_atomic();	/* others then need not flush */
-	set_bit(AS_PRECACHE_FRESH, &mapping->flags);
+	set_bit(AS_PRECACHE_NO_OLD, &mapping->flags);
 }
 
 /* @gated: the gate of the mapping is up, and there was a scan */
