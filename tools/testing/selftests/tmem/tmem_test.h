@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tmem tests share.
+ * What the tmem tests share: the runner and all that asks or tells the kernel
+ * something (tmem_test.c); disks, files and swap (tmem_disk.c).
  *
  * Each test is a function that runs in a process, a mount namespace and a
  * cgroup of its own, as root, in a guest that nobody else uses.  It ends the
@@ -77,6 +78,7 @@ long since(enum counter c);
 void evidence(const char *when);
 
 long get_long(const char *path);
+long read_stat(const char *path, const char *name);
 long meminfo_bytes(const char *name);
 bool backend_is(const char *name);
 __printf(2, 3) int try_set(const char *path, const char *fmt, ...);
