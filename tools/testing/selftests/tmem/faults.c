@@ -242,17 +242,16 @@ static void lost_pages_do_not_stop_swapoff(void)
 }
 
 static const struct test tests[] = {
-	{ "ephemeral_get_misses", ephemeral_get_misses },
-	{ "persistent_get_does_not_miss", persistent_get_does_not_miss },
-	{ "vanished_page_is_read_from_disk", vanished_page_is_read_from_disk },
-	{ "duplicate_put_fails", duplicate_put_fails },
-	{ "operations_take_long", operations_take_long },
-	{ "failing_allocations_lose_nothing",
-	  failing_allocations_lose_nothing },
-	{ "lost_pages_do_not_stop_swapoff", lost_pages_do_not_stop_swapoff },
+	TEST(ephemeral_get_misses),
+	TEST(persistent_get_does_not_miss),
+	TEST(vanished_page_is_read_from_disk),
+	TEST(duplicate_put_fails),
+	TEST(operations_take_long),
+	TEST(failing_allocations_lose_nothing),
+	TEST(lost_pages_do_not_stop_swapoff),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "faults", tests, ARRAY_SIZE(tests));
 }

@@ -44,8 +44,6 @@ static void hibernation_keeps_all_pages(void)
 	char *p = anon(LEN), *q = anon(LEN);
 	int fd, i;
 
-	if (!backend_is("ram"))
-		skip("the pages are not part of the image");
 	must_run("mke2fs -q -F -t ext4 -b 4096 -E nodiscard,lazy_itable_init=0 %s",
 		 swap_dev(1));
 	must_run("mkdir -p %s && mount %s %s", dir, swap_dev(1), dir);
@@ -89,8 +87,6 @@ static void hibernation_drains_preswap(void)
 	char *p = anon(LEN);
 	int fd;
 
-	if (!backend_is("xen"))
-		skip("the pages are not brought back");
 	fd = file_new(fs_new(0), "file", OLD, LEN);
 	to_tmem(fd);
 	swap_on(swap_dev(0));
@@ -123,11 +119,11 @@ static void hibernation_drains_preswap(void)
 }
 
 static const struct test tests[] = {
-	{ "hibernation_keeps_all_pages", hibernation_keeps_all_pages },
-	{ "hibernation_drains_preswap", hibernation_drains_preswap },
+	TEST(hibernation_keeps_all_pages),
+	TEST(hibernation_drains_preswap, .in = XEN),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "preswap", tests, ARRAY_SIZE(tests));
 }

@@ -140,16 +140,14 @@ static void page_that_disk_has_not_is_found(void)
 }
 
 static const struct test tests[] = {
-	{ "hits_of_precache_are_compared", hits_of_precache_are_compared },
-	{ "hits_of_preswap_are_compared", hits_of_preswap_are_compared },
-	{ "corrupt_page_of_precache_is_found",
-	  corrupt_page_of_precache_is_found },
-	{ "corrupt_page_of_preswap_is_found",
-	  corrupt_page_of_preswap_is_found },
-	{ "page_that_disk_has_not_is_found", page_that_disk_has_not_is_found },
+	TEST(hits_of_precache_are_compared, .also = XEN),
+	TEST(hits_of_preswap_are_compared, .also = XEN),
+	TEST(corrupt_page_of_precache_is_found),
+	TEST(corrupt_page_of_preswap_is_found),
+	TEST(page_that_disk_has_not_is_found),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "paranoid", tests, ARRAY_SIZE(tests));
 }

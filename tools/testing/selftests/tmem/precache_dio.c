@@ -581,26 +581,22 @@ static void dma_into_mapping_is_never_lost(void)
 }
 
 static const struct test tests[] = {
-	{ "dio_write_flushes_precache", dio_write_flushes_precache },
-	{ "dio_write_to_empty_mapping_flushes_precache",
-	  dio_write_to_empty_mapping_flushes_precache },
-	{ "dio_write_flushes_again_after_io", dio_write_flushes_again_after_io },
-	{ "dio_write_uncovers_no_old_page", dio_write_uncovers_no_old_page },
-	{ "dio_write_to_unwritten_flushes_zeros",
-	  dio_write_to_unwritten_flushes_zeros },
-	{ "dio_write_error_flushes_precache", dio_write_error_flushes_precache },
-	{ "dio_write_gates_precache_get", dio_write_gates_precache_get },
-	{ "aio_write_is_seen_after_completion",
-	  aio_write_is_seen_after_completion },
-	{ "short_copy_leaves_no_old_page", short_copy_leaves_no_old_page },
-	{ "short_copy_is_not_put", short_copy_is_not_put },
-	{ "dio_write_of_own_mapping_flushes_precache",
-	  dio_write_of_own_mapping_flushes_precache },
-	{ "pages_under_dma_are_not_put", pages_under_dma_are_not_put },
-	{ "dma_into_mapping_is_never_lost", dma_into_mapping_is_never_lost },
+	TEST(dio_write_flushes_precache, .also = XEN),
+	TEST(dio_write_to_empty_mapping_flushes_precache, .also = XEN),
+	TEST(dio_write_flushes_again_after_io, .also = XEN),
+	TEST(dio_write_uncovers_no_old_page),
+	TEST(dio_write_to_unwritten_flushes_zeros),
+	TEST(dio_write_error_flushes_precache),
+	TEST(dio_write_gates_precache_get, .also = XEN),
+	TEST(aio_write_is_seen_after_completion, .also = XEN),
+	TEST(short_copy_leaves_no_old_page),
+	TEST(short_copy_is_not_put),
+	TEST(dio_write_of_own_mapping_flushes_precache),
+	TEST(pages_under_dma_are_not_put),
+	TEST(dma_into_mapping_is_never_lost),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

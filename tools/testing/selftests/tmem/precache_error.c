@@ -137,17 +137,14 @@ static void poisoned_page_uncovers_no_old_page(void)
 }
 
 static const struct test tests[] = {
-	{ "write_error_is_not_hidden_by_precache",
-	  write_error_is_not_hidden_by_precache },
-	{ "failed_flush_disables_precache", failed_flush_disables_precache },
-	{ "nothing_is_got_after_failed_commit",
-	  nothing_is_got_after_failed_commit },
-	{ "failed_put_leaves_no_old_page", failed_put_leaves_no_old_page },
-	{ "poisoned_page_uncovers_no_old_page",
-	  poisoned_page_uncovers_no_old_page },
+	TEST(write_error_is_not_hidden_by_precache, .also = XEN),
+	TEST(failed_flush_disables_precache, .also = XEN),
+	TEST(nothing_is_got_after_failed_commit),
+	TEST(failed_put_leaves_no_old_page),
+	TEST(poisoned_page_uncovers_no_old_page),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

@@ -241,16 +241,15 @@ static void buddy_cache_is_never_put(void)
 }
 
 static const struct test tests[] = {
-	{ "inline_data_is_never_put", inline_data_is_never_put },
-	{ "verity_file_is_never_served", verity_file_is_never_served },
-	{ "encrypted_file_is_never_put", encrypted_file_is_never_put },
-	{ "buddy_cache_is_never_put", buddy_cache_is_never_put },
-	{ "swap_file_reads_as_on_disk", swap_file_reads_as_on_disk },
-	{ "file_written_by_block_is_never_served",
-	  file_written_by_block_is_never_served },
+	TEST(inline_data_is_never_put, .also = XEN),
+	TEST(verity_file_is_never_served, .also = XEN),
+	TEST(encrypted_file_is_never_put, .also = XEN),
+	TEST(buddy_cache_is_never_put, .also = XEN),
+	TEST(swap_file_reads_as_on_disk, .also = XEN),
+	TEST(file_written_by_block_is_never_served, .also = XEN),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

@@ -429,23 +429,20 @@ static void small_blocks_mount_without_precache(void)
 }
 
 static const struct test tests[] = {
-	{ "drop_caches_drops_precache", drop_caches_drops_precache },
-	{ "drop_caches_gives_memory_back", drop_caches_gives_memory_back },
-	{ "fadvise_drops_precache", fadvise_drops_precache },
-	{ "remount_drops_precache", remount_drops_precache },
-	{ "remount_and_failed_mount_leak_no_pool",
-	  remount_and_failed_mount_leak_no_pool },
-	{ "umount_destroys_pool", umount_destroys_pool },
-	{ "mounts_beyond_pool_limit_work", mounts_beyond_pool_limit_work },
-	{ "snapshot_has_its_own_pool", snapshot_has_its_own_pool },
-	{ "inodes_that_come_and_go_leak_nothing",
-	  inodes_that_come_and_go_leak_nothing },
-	{ "ext2_and_ext3_use_precache", ext2_and_ext3_use_precache },
-	{ "small_blocks_mount_without_precache",
-	  small_blocks_mount_without_precache },
+	TEST(drop_caches_drops_precache, .also = XEN),
+	TEST(drop_caches_gives_memory_back),
+	TEST(fadvise_drops_precache, .also = XEN),
+	TEST(remount_drops_precache, .also = XEN),
+	TEST(remount_and_failed_mount_leak_no_pool),
+	TEST(umount_destroys_pool),
+	TEST(mounts_beyond_pool_limit_work, .also = XEN),
+	TEST(snapshot_has_its_own_pool),
+	TEST(inodes_that_come_and_go_leak_nothing),
+	TEST(ext2_and_ext3_use_precache),
+	TEST(small_blocks_mount_without_precache),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

@@ -148,11 +148,10 @@ static void stolen_page_uncovers_no_old_page(void)
 }
 
 static const struct test tests[] = {
-	{ "stolen_page_uncovers_no_old_page",
-	  stolen_page_uncovers_no_old_page },
+	TEST(stolen_page_uncovers_no_old_page),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

@@ -558,31 +558,24 @@ static void read_only_file_in_huge_page_is_whole(void)
 }
 
 static const struct test tests[] = {
-	{ "punch_hole_flushes_partial_pages", punch_hole_flushes_partial_pages },
-	{ "zero_range_flushes_partial_pages", zero_range_flushes_partial_pages },
-	{ "failed_zero_range_is_not_put", failed_zero_range_is_not_put },
-	{ "zeroed_end_of_file_is_not_hidden", zeroed_end_of_file_is_not_hidden },
-	{ "truncate_flushes_precache", truncate_flushes_precache },
-	{ "truncate_of_empty_mapping_flushes_precache",
-	  truncate_of_empty_mapping_flushes_precache },
-	{ "collapse_and_insert_flush_precache",
-	  collapse_and_insert_flush_precache },
-	{ "donor_of_moved_extents_is_not_hidden",
-	  donor_of_moved_extents_is_not_hidden },
-	{ "swap_with_boot_loader_flushes_precache",
-	  swap_with_boot_loader_flushes_precache },
-	{ "pages_outlive_the_inode_in_memory",
-	  pages_outlive_the_inode_in_memory },
-	{ "inode_back_in_memory_is_flushed", inode_back_in_memory_is_flushed },
-	{ "small_write_to_inode_back_in_memory_keeps_the_rest",
-	  small_write_to_inode_back_in_memory_keeps_the_rest },
-	{ "inode_leaves_nothing_outdated", inode_leaves_nothing_outdated },
-	{ "reused_inode_shows_no_old_data", reused_inode_shows_no_old_data },
-	{ "read_only_file_in_huge_page_is_whole",
-	  read_only_file_in_huge_page_is_whole },
+	TEST(punch_hole_flushes_partial_pages),
+	TEST(zero_range_flushes_partial_pages),
+	TEST(failed_zero_range_is_not_put),
+	TEST(zeroed_end_of_file_is_not_hidden),
+	TEST(truncate_flushes_precache),
+	TEST(truncate_of_empty_mapping_flushes_precache),
+	TEST(collapse_and_insert_flush_precache),
+	TEST(donor_of_moved_extents_is_not_hidden),
+	TEST(swap_with_boot_loader_flushes_precache),
+	TEST(pages_outlive_the_inode_in_memory),
+	TEST(inode_back_in_memory_is_flushed),
+	TEST(small_write_to_inode_back_in_memory_keeps_the_rest),
+	TEST(inode_leaves_nothing_outdated),
+	TEST(reused_inode_shows_no_old_data),
+	TEST(read_only_file_in_huge_page_is_whole),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "precache", tests, ARRAY_SIZE(tests));
 }

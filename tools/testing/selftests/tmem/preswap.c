@@ -527,23 +527,21 @@ static void large_folios_are_whole(void)
 }
 
 static const struct test tests[] = {
-	{ "large_folios_are_whole", large_folios_are_whole },
-	{ "swapped_pages_stay_off_the_disk", swapped_pages_stay_off_the_disk },
-	{ "failed_duplicate_put_drops_old_copy",
-	  failed_duplicate_put_drops_old_copy },
-	{ "zeroed_page_drops_old_copy", zeroed_page_drops_old_copy },
-	{ "switched_off_serves_and_drops", switched_off_serves_and_drops },
-	{ "zswap_and_preswap_replace_each_other",
-	  zswap_and_preswap_replace_each_other },
-	{ "lost_page_is_an_error", lost_page_is_an_error },
-	{ "freed_slots_are_flushed", freed_slots_are_flushed },
-	{ "tmpfs_survives_preswap", tmpfs_survives_preswap },
-	{ "interrupted_swapoff_keeps_bits", interrupted_swapoff_keeps_bits },
-	{ "random_access_on_disk", random_access_on_disk },
-	{ "random_access_on_zram", random_access_on_zram },
+	TEST(large_folios_are_whole),
+	TEST(swapped_pages_stay_off_the_disk, .also = XEN),
+	TEST(failed_duplicate_put_drops_old_copy, .also = XEN),
+	TEST(zeroed_page_drops_old_copy, .also = XEN),
+	TEST(switched_off_serves_and_drops, .also = XEN),
+	TEST(zswap_and_preswap_replace_each_other, .also = XEN),
+	TEST(lost_page_is_an_error, .also = XEN),
+	TEST(freed_slots_are_flushed, .also = XEN),
+	TEST(tmpfs_survives_preswap, .also = XEN),
+	TEST(interrupted_swapoff_keeps_bits, .also = XEN),
+	TEST(random_access_on_disk, .also = XEN),
+	TEST(random_access_on_zram),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "preswap", tests, ARRAY_SIZE(tests));
 }

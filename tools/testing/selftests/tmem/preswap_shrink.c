@@ -255,15 +255,15 @@ static void shrink_ends_under_load(void)
 }
 
 static const struct test tests[] = {
-	{ "shrink_marks_pages_dirty", shrink_marks_pages_dirty },
-	{ "shrink_of_a_full_cgroup_ends", shrink_of_a_full_cgroup_ends },
-	{ "shrink_stops_at_target", shrink_stops_at_target },
-	{ "bad_values_are_refused", bad_values_are_refused },
-	{ "shrink_is_interruptible", shrink_is_interruptible },
-	{ "shrink_ends_under_load", shrink_ends_under_load },
+	TEST(shrink_marks_pages_dirty, .also = XEN),
+	TEST(shrink_of_a_full_cgroup_ends, .also = XEN),
+	TEST(shrink_stops_at_target, .also = XEN),
+	TEST(bad_values_are_refused, .also = XEN),
+	TEST(shrink_is_interruptible, .also = XEN),
+	TEST(shrink_ends_under_load, .also = XEN),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "preswap", tests, ARRAY_SIZE(tests));
 }

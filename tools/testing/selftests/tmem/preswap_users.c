@@ -333,18 +333,15 @@ static void no_writeback_means_no_disk(void)
 }
 
 static const struct test tests[] = {
-	{ "large_tmpfs_folios_survive_preswap",
-	  large_tmpfs_folios_survive_preswap },
-	{ "merged_pages_survive_preswap", merged_pages_survive_preswap },
-	{ "write_protection_survives_preswap",
-	  write_protection_survives_preswap },
-	{ "soft_dirty_survives_preswap", soft_dirty_survives_preswap },
-	{ "swap_limit_counts_pages_in_preswap",
-	  swap_limit_counts_pages_in_preswap },
-	{ "no_writeback_means_no_disk", no_writeback_means_no_disk },
+	TEST(large_tmpfs_folios_survive_preswap),
+	TEST(merged_pages_survive_preswap),
+	TEST(write_protection_survives_preswap),
+	TEST(soft_dirty_survives_preswap),
+	TEST(swap_limit_counts_pages_in_preswap),
+	TEST(no_writeback_means_no_disk),
 };
 
 int main(int argc, char **argv)
 {
-	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
+	return test_main(argc, argv, "preswap", tests, ARRAY_SIZE(tests));
 }

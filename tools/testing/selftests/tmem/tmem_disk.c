@@ -80,7 +80,7 @@ void *buffer(size_t len)
 
 const char *disk_name(void)
 {
-	return getenv("TMEM_DISK") ?: "/dev/vdc";
+	return getenv("TMEM_DISK");
 }
 
 int disk(int flags)
@@ -424,8 +424,7 @@ bool aio_wait(long *res)
 
 const char *swap_dev(int n)
 {
-	return n ? getenv("TMEM_SWAP1") ?: "/dev/vde" :
-		   getenv("TMEM_SWAP0") ?: "/dev/vdd";
+	return getenv(n ? "TMEM_SWAP1" : "TMEM_SWAP0");
 }
 
 void swap_on(const char *dev)

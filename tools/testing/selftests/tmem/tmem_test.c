@@ -29,7 +29,8 @@ static char cgroup[64];
 static int kmsg = -1;
 static char kmsg_log[1 << 19];
 static size_t kmsg_len;
-static int failed;
+static bool running;	/* tests, so there is evidence */
+static bool named;	/* by who has started the program */
 
 /* Messages */
 
@@ -54,15 +55,23 @@ void fail_at(const char *file, int line, const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
-	if (!failed++)	/* evidence() can fail, too */
+	if (running) {
+		running = false;	/* evidence() can fail, too */
 		evidence("at failure");
+	}
 	exit(KSFT_FAIL);
 }
 
-void skip(const char *why)
+void skip(const char *fmt, ...)
 {
-	note("SKIP: %s", why);
-	exit(KSFT_SKIP);
+	va_list ap;
+
+	printf("# %s: ", named ? "FAILED" : "SKIP");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	exit(named ? KSFT_FAIL : KSFT_SKIP);
 }
 
 /* Files of one value */
@@ -293,7 +302,7 @@ bool kmsg_has(const char *text)
 
 /* Fault injection */
 
-/* A directory of the kernel's fault injection, below debug */
+/* A directory of the kernel's fault injection, below debug.  None is silent. */
 void inject_into(const char *where, int percent, int times)
 {
 	const struct {
@@ -306,6 +315,12 @@ void inject_into(const char *where, int percent, int times)
 	char path[128];
 	size_t i;
 
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s", where);
+	if (access(path, F_OK)) {
+		if (percent)
+			skip("there is no %s", path);
+		return;
+	}
 	for (i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", where,
 			 files[i].file);
@@ -408,11 +423,9 @@ static void clean(void)
 	/* Its processes are dead, but perhaps not all buried */
 	while (rmdir(cgroup) && errno == EBUSY)
 		sched_yield();
-	if (!access("/sys/kernel/debug/fail_tmem", F_OK)) {
-		inject(0, 0, 0);
-		inject_into("failslab", 0, 0);
-		inject_into("fail_page_alloc", 0, 0);
-	}
+	inject(0, 0, 0);
+	inject_into("failslab", 0, 0);
+	inject_into("fail_page_alloc", 0, 0);
 	try_set(PARANOID_DISK, "Y");
 	try_set(SYSFS "precache", "1");
 	try_set(SYSFS "preswap", "1");
@@ -497,6 +510,27 @@ static int run_test(const struct test *test)
 	return 0;
 }
 
+/* The guest that the test is for first of all */
+static const char *home(const struct test *test, const char *guest)
+{
+	return test->in ?: guest;
+}
+
+/* "NAME GUEST...", or with @of the names of its tests alone */
+static void list(const struct test *tests, int nr, const char *guest,
+		 const char *of)
+{
+	const struct test *t;
+
+	for (t = tests; t < tests + nr; t++)
+		if (!of)
+			printf("%s %s%s%s\n", t->name, home(t, guest),
+			       t->also ? " " : "", t->also ?: "");
+		else if (!strcmp(home(t, guest), of) ||
+			 (t->also && !strcmp(t->also, of)))
+			puts(t->name);
+}
+
 static bool wanted(const char *name, int argc, char **argv)
 {
 	int i;
@@ -507,26 +541,32 @@ static bool wanted(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
-/*
- * Runs all tests, or those that are named; --list prints their names.  Returns
- * main()'s value.
- */
-int test_main(int argc, char **argv, const struct test *tests, int nr)
+/* Why no test can run here, or NULL */
+static const char *unfit(const char *guest)
 {
-	int i, ret, n = 0, bad = 0;
-	time_t start;
+	if (geteuid())
+		return "this needs root";
+	if (access(SYSFS "backend", F_OK))
+		return "the kernel has no tmem";
+	if (!disk_name() || !swap_dev(0) || !swap_dev(1))
+		return "no scratch disks in $TMEM_DISK, $TMEM_SWAP0, $TMEM_SWAP1";
+	if (guest && backend_is("none"))
+		return "tmem is off";
+	return NULL;
+}
 
-	if (argc == 2 && !strcmp(argv[1], "--list")) {
-		for (i = 0; i < nr; i++)
-			puts(tests[i].name);
-		return 0;
-	}
-	for (i = 0; i < nr; i++)
-		n += wanted(tests[i].name, argc, argv);
-	if (!n)
-		return 0;
+/* A test that was not named runs with those backends that it has guests for */
+static bool fits(const struct test *test, const char *guest)
+{
+	if (named)
+		return true;
+	if (backend_is("xen") && test->also && !strcmp(test->also, XEN))
+		return true;
+	return backend_is("xen") == !strcmp(home(test, guest), XEN);
+}
 
-	setlinebuf(stdout);
+static void start(void)
+{
 	setenv("DM_DISABLE_UDEV", "1", 1);
 	/* So that a test's processes are ended and waited for with it */
 	SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
@@ -534,15 +574,48 @@ int test_main(int argc, char **argv, const struct test *tests, int nr)
 	SYS(mlockall(MCL_CURRENT));
 	set(CGROUP "/cgroup.subtree_control", "+memory");
 	mark();
+	running = true;
 	clean();
+}
 
-	printf("KTAP version 1\n1..%d\n", n);
+/*
+ * Runs all tests that are for a guest such as this, or those that are named;
+ * --list prints all of them with their guests, --list=GUEST those of a guest.
+ * @guest is the one of tests that say nothing else; NULL: all do, and see for
+ * themselves whether this is it.  Returns main()'s value.
+ */
+int test_main(int argc, char **argv, const char *guest,
+	      const struct test *tests, int nr)
+{
+	int i, ret, n = 0, bad = 0;
+	const char *why;
+	time_t begun;
+
+	if (argc == 2 && !strncmp(argv[1], "--list", 6)) {
+		list(tests, nr, guest, argv[1][6] ? argv[1] + 7 : NULL);
+		return 0;
+	}
+	named = argc > 1;
+	for (i = 0; i < nr; i++)
+		n += wanted(tests[i].name, argc, argv);
+	if (!n)
+		return 0;
+
+	setlinebuf(stdout);
+	printf("KTAP version 1\n");
+	why = unfit(guest);
+	if (why) {
+		printf("1..0 # SKIP %s\n", why);
+		return KSFT_SKIP;
+	}
+	printf("1..%d\n", n);
+	start();
 	for (i = n = 0; i < nr; i++) {
 		if (!wanted(tests[i].name, argc, argv))
 			continue;
-		start = time(NULL);
-		ret = run_test(&tests[i]);
-		note("%s: %ld s", tests[i].name, (long)(time(NULL) - start));
+		begun = time(NULL);
+		ret = fits(&tests[i], guest) ? run_test(&tests[i]) : KSFT_SKIP;
+		note("%s: %ld s", tests[i].name, (long)(time(NULL) - begun));
 		printf("%sok %d - %s%s\n", ret && ret != KSFT_SKIP ? "not " : "",
 		       ++n, tests[i].name, ret == KSFT_SKIP ? " # SKIP" : "");
 		bad += ret && ret != KSFT_SKIP;

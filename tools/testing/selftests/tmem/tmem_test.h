@@ -4,9 +4,11 @@
  * something (tmem_test.c); disks, files and swap (tmem_disk.c).
  *
  * Each test is a function that runs in a process, a mount namespace and a
- * cgroup of its own, as root, in a guest that nobody else uses.  It ends the
- * process when something is wrong, and passes by returning.  After each test
- * nothing may be left in preswap: that is checked for all of them.
+ * cgroup of its own, as root, in a guest that nobody else uses: its kernel has
+ * what is in ./config, and three disks, whose content is lost, are in $TMEM_DISK
+ * (700 MiB), $TMEM_SWAP0 and $TMEM_SWAP1 (128 MiB each).  It ends the process
+ * when something is wrong, and passes by returning.  After each test nothing may
+ * be left in preswap: that is checked for all of them.
  *
  * A test runs on one CPU, so that no page hides in the other's batch of pages
  * that are not on the LRU yet, and numbers are exact.  What is to run at the
@@ -48,17 +50,28 @@
 #define DROP_PAGES	"1"
 #define RAM		"/sys/module/tmem_ram/parameters/"
 
-/* The runner and the tests */
-
+/*
+ * The runner and the tests.  A program names one guest, and each of its tests is
+ * for that, unless it says otherwise.  scripts/test-guest knows how a guest of
+ * that name is booted; the list of programs is in the Makefile.
+ *
+ * A test that was asked for by name may not be skipped: then that is a failure.
+ */
 struct test {
 	const char *name;
 	void (*run)(void);
+	const char *in;		/* the guest that it is for, if another one */
+	const char *also;	/* one more */
 };
 
+#define TEST(test, ...)	{ .name = #test, .run = test, ##__VA_ARGS__ }
+#define XEN		"xen"	/* a domain, whose backend is the hypervisor */
+
+int test_main(int argc, char **argv, const char *guest,
+	      const struct test *tests, int nr);
 void use_all_cpus(void);
-int test_main(int argc, char **argv, const struct test *tests, int nr);
 __printf(1, 2) void note(const char *fmt, ...);
-__noreturn void skip(const char *why);
+__noreturn __printf(1, 2) void skip(const char *fmt, ...);
 __noreturn __printf(3, 4)
 void fail_at(const char *file, int line, const char *fmt, ...);
 
