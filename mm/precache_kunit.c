@@ -1132,17 +1132,26 @@ static void precache_file_that_comes_back_finds_its_pages(struct kunit *test)
 	iput(file.inode);
 }
 
-/* A few pages are flushed one by one, from whatever time they are */
-static void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
+/* A file whose inode has left memory, and is back: pages 1 and @other were put */
+static struct precache_mount precache_file_back(struct kunit *test,
+						pgoff_t other)
 {
 	struct precache_mount file = precache_file(test, 0);
 	unsigned long ino = file.inode->i_ino;
 
 	precache_reclaim(test, &file, 1, 1);
-	precache_reclaim(test, &file, 2, 2);
+	precache_reclaim(test, &file, other, 2);
 	iput(file.inode);
 	file = precache_file(test, ino);
 	fake_forget_calls();
+	return file;
+}
+
+/* A few pages are flushed one by one, from whatever time they are */
+static void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
+{
+	struct precache_mount file = precache_file_back(test, 2);
+
 	precache_flush_range(file.mapping, 1, 1);
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, &file, 1);
@@ -1154,14 +1163,8 @@ static void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
 /* A flush of all takes what is left from earlier: no other is needed */
 static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 {
-	struct precache_mount file = precache_file(test, 0);
-	unsigned long ino = file.inode->i_ino;
+	struct precache_mount file = precache_file_back(test, 2);
 
-	precache_reclaim(test, &file, 1, 1);
-	precache_reclaim(test, &file, 2, 2);
-	iput(file.inode);
-	file = precache_file(test, ino);
-	fake_forget_calls();
 	precache_flush_range(file.mapping, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_FLUSH_OBJECT));
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
@@ -1183,14 +1186,8 @@ static void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 /* Else a file that is only written to, directly, pays for each page for ever */
 static void precache_file_that_comes_back_soon_flushes_all(struct kunit *test)
 {
-	struct precache_mount file = precache_file(test, 0);
-	unsigned long ino = file.inode->i_ino;
+	struct precache_mount file = precache_file_back(test, 100);
 
-	precache_reclaim(test, &file, 1, 1);
-	precache_reclaim(test, &file, 100, 2);
-	iput(file.inode);
-	file = precache_file(test, ino);
-	fake_forget_calls();
 	precache_flush_range(file.mapping, 10, 25);
 	KUNIT_EXPECT_EQ(test, 16, fake_calls(FAKE_FLUSH_PAGE));
 	KUNIT_EXPECT_EQ(test, 16, fake_all_calls());

@@ -70,6 +70,26 @@ static void dio_write_to_empty_mapping_flushes_precache(void)
 }
 
 /*
+ * A direct write to all of a file that reads as @old.  While the device is at it the
+ * file is read, and evicted: that puts @puts pages.  Returns false if the device was
+ * too fast for that.
+ */
+static bool evict_during_write(int fd, uint64_t old, size_t len, long *puts)
+{
+	bool slow;
+	long res;
+
+	aio_write(fd, NEW, 0, len);
+	slow = file_is(fd, old, 0, len);
+	*puts = counter(PRECACHE_PUT);
+	evict(fd);
+	*puts = counter(PRECACHE_PUT) - *puts;
+	slow = !aio_wait(&res) && slow;
+	CHECK_OP(res, ==, len);
+	return slow;
+}
+
+/*
  * A page that is read and evicted during the write is flushed after it, also
  * when by then no page is cached.  Hook: kiocb_invalidate_post_direct_write().
  */
@@ -77,23 +97,17 @@ static void dio_write_flushes_again_after_io(void)
 {
 	const size_t len = 8 * PAGE;
 	const char *dir = fs_new(0);
-	long res, puts;
-	bool slow;
-	int fd, ms;
+	long puts = 0;
+	bool slow = false;
+	int fd, ms = 0;
 
-	for (ms = 1000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms);
 		fs_linear(0);
 		fd = file_new(dir, "file", OLD, len);
 		evict(fd);
 		fs_slow_writes(0, ms);
-		aio_write(fd, NEW, 0, len);
-		slow = file_is(fd, OLD, 0, len);
-		puts = counter(PRECACHE_PUT);
-		evict(fd);
-		puts = counter(PRECACHE_PUT) - puts;
-		slow = !aio_wait(&res) && slow;
-		CHECK_OP(res, ==, len);
+		slow = evict_during_write(fd, OLD, len, &puts);
 	}
 	fs_linear(0);
 	note("put during the write: %ld pages", puts);
@@ -111,11 +125,11 @@ static void dio_write_uncovers_no_old_page(void)
 	const size_t len = 8 * PAGE;
 	const char *dir = fs_new(0);
 	long res, gets;
-	bool slow;
-	int fd, ms;
+	bool slow = false;
+	int fd, ms = 0;
 
-	for (ms = 1000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms);
 		fs_linear(0);
 		fd = file_new(dir, "file", OLD, len);
 		to_tmem(fd);
@@ -142,12 +156,12 @@ static void dio_write_to_unwritten_flushes_zeros(void)
 {
 	const size_t len = 8 * PAGE;
 	const char *dir = fs_new(0);
-	long res, puts;
-	bool slow;
-	int fd, ms;
+	long puts = 0;
+	bool slow = false;
+	int fd, ms = 0;
 
-	for (ms = 1000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms);
 		fs_linear(0);
 		fd = file_new(dir, "file", OLD, len);
 		to_tmem(fd);
@@ -155,13 +169,7 @@ static void dio_write_to_unwritten_flushes_zeros(void)
 		SYS(fsync(fd));
 		file_verify(fd, 0, 0, len);
 		fs_slow_writes(0, ms);
-		aio_write(fd, NEW, 0, len);
-		slow = file_is(fd, 0, 0, len);
-		puts = counter(PRECACHE_PUT);
-		evict(fd);
-		puts = counter(PRECACHE_PUT) - puts;
-		slow = !aio_wait(&res) && slow;
-		CHECK_OP(res, ==, len);
+		slow = evict_during_write(fd, 0, len, &puts);
 	}
 	fs_linear(0);
 	note("zeros put during the write: %ld pages", puts);
@@ -180,11 +188,11 @@ static void dio_write_error_flushes_precache(void)
 	const char *dir = fs_new(0);
 	long res, puts, at;
 	char *disk, *cached;
-	bool slow;
-	int fd, ms, direct;
+	bool slow = false;
+	int fd, ms = 0, direct;
 
-	for (ms = 1000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms);
 		fs_linear(0);
 		fd = file_new(dir, "file", OLD, len);
 		evict(fd);
@@ -239,13 +247,13 @@ static void dio_write_gates_precache_get(void)
 	char *buf = buffer(len);
 	unsigned char vec;
 	long res, puts;
-	bool slow;
+	bool slow = false;
 	char *map;
-	int fd, ms;
+	int fd, ms = 0;
 
 	use_all_cpus();
-	for (ms = 2000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms ?: 1000);
 		fs_linear(0);
 		fd = file_new(dir, "file", OLD, len);
 		evict(fd);
@@ -384,13 +392,13 @@ static void short_copy_in(const char *dir, bool journal)
 	const char *write_end = journal ? "ext4/ext4_journalled_write_end" :
 					  "ext4/ext4_da_write_end";
 	const size_t half = 1504, len = 2 * half;
-	int fd, ms, source;
+	int fd, ms = 0, source;
 	bool done = false;
 	char *src;
 	pid_t pid;
 
-	for (ms = 1000; !done; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!done) {
+		ms = fs_slower(ms);
 		fd = file_new(dir, "file", OLD, 4 * PAGE);
 		evict(fd);
 		source = SYS(memfd_create("source", 0));
@@ -501,17 +509,17 @@ static void pages_under_dma_are_not_put(void)
 	const long start = FS_SIZE / SECTOR;
 	const size_t len = 16 * PAGE;
 	const char *dir = fs_new(0);
-	int fd = file_new(dir, "file", OLD, len), source, ms, i;
+	int fd = file_new(dir, "file", OLD, len), source, ms = 0, i;
 	long res, puts;
-	bool slow;
+	bool slow = false;
 	char *map;
 
 	dir = fs_new(1);
 	source = file_new(dir, "source", NEW, len);
 	map = (char *)SYS(mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED,
 			       fd, 0));
-	for (ms = 1000, slow = false; !slow; ms *= 2) {
-		CHECK(ms < 60000, "the device is never slow enough");
+	while (!slow) {
+		ms = fs_slower(ms);
 		fs_linear(1);
 		file_write(fd, OLD, 0, len);
 		SYS(fsync(fd));

@@ -446,6 +446,47 @@ static void random_access_on_zram(void)
 
 #define MTHP	"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/"
 
+#define LARGE		(16 * PAGE)
+
+/* Out and in again, while so many percent of puts fail */
+static void swap_large_folios(char *p, size_t len, uint64_t seed, int percent)
+{
+	long allocated = get_long(MTHP "stats/anon_fault_alloc");
+	long split, put, refused, flush;
+	unsigned char vec[16] = { 0 };
+
+	fill(p, len, seed, 0);
+	CHECK_OP(get_long(MTHP "stats/anon_fault_alloc") - allocated, >=,
+		 len / LARGE);
+	split = get_long(MTHP "stats/swpout_fallback");
+	put = counter(PRESWAP_PUT);
+	refused = counter(PRESWAP_PUT_FAIL);
+	flush = counter(PRESWAP_FLUSH);
+	inject(FAIL_PUT, percent, -1);
+	swap_out(p, len);
+	inject(0, 0, 0);
+	/* What stays, and what does not, and no slot is free */
+	CHECK_OP(counter(PRESWAP_PUT) - put, ==, preswap_pages());
+	CHECK_OP(counter(PRESWAP_PUT_FAIL) - refused, >=,
+		 (long)len / PAGE - preswap_pages());
+	CHECK_OP(counter(PRESWAP_FLUSH), ==, flush);
+	split = get_long(MTHP "stats/swpout_fallback") - split;
+	note("%d %% fail: %ld pages in preswap, %ld folios split", percent,
+	     preswap_pages(), split);
+	CHECK(preswap_pages() % 16 == 0 || split,
+	      "a large folio was put in part");
+	CHECK_OP(preswap_pages(), ==, persistent());
+	if (!preswap_pages()) {
+		/* All of it is on zram: one fault reads 16 pages */
+		verify(p, PAGE, seed, 0, "memory");
+		SYS(mincore(p, LARGE, vec));
+		CHECK(!memchr(vec, 0, sizeof(vec)),
+		      "a large folio was not swapped in as such");
+	}
+	verify(p, len, seed, 0, "memory");
+	SYS(madvise(p, len, MADV_DONTNEED));
+}
+
 /*
  * Large folios: all pages of one are put, or none; and none is read as a large
  * folio while preswap has a part of it, whatever preswap_shrink is doing.
@@ -455,53 +496,20 @@ static void random_access_on_zram(void)
  */
 static void large_folios_are_whole(void)
 {
-	const size_t len = MIB, large = 16 * PAGE;
 	static const int percent[] = { 0, 10, 100, 0, 10 };
-	unsigned char vec[16] = { 0 };
-	long allocated, split, put, refused, flush;
-	size_t i, n, partly;
+	const size_t len = MIB;
+	size_t i, n;
 	pid_t pid;
 	char *p;
 
 	zram("64M");
 	swap_on(ZRAM);
 	set(MTHP "enabled", "madvise");
-	p = anon_aligned(len, large);
+	p = anon_aligned(len, LARGE);
 	SYS(madvise(p, len, MADV_HUGEPAGE));
 
-	for (i = 0; i < 5; i++) {
-		allocated = get_long(MTHP "stats/anon_fault_alloc");
-		split = get_long(MTHP "stats/swpout_fallback");
-		fill(p, len, 3 + i, 0);
-		CHECK_OP(get_long(MTHP "stats/anon_fault_alloc") - allocated,
-			 >=, len / large);
-		put = counter(PRESWAP_PUT);
-		refused = counter(PRESWAP_PUT_FAIL);
-		flush = counter(PRESWAP_FLUSH);
-		inject(FAIL_PUT, percent[i], -1);
-		swap_out(p, len);
-		inject(0, 0, 0);
-		/* What stays, and what does not, and no slot is free */
-		CHECK_OP(counter(PRESWAP_PUT) - put, ==, preswap_pages());
-		CHECK_OP(counter(PRESWAP_PUT_FAIL) - refused, >=,
-			 (long)len / PAGE - preswap_pages());
-		CHECK_OP(counter(PRESWAP_FLUSH), ==, flush);
-		partly = preswap_pages() % 16;
-		split = get_long(MTHP "stats/swpout_fallback") - split;
-		note("%d %% fail: %ld pages in preswap, %ld folios split",
-		     percent[i], preswap_pages(), split);
-		CHECK(!partly || split, "a large folio was put in part");
-		CHECK_OP(preswap_pages(), ==, persistent());
-		if (!preswap_pages()) {
-			/* All of it is on zram: one fault reads 16 pages */
-			verify(p, PAGE, 3 + i, 0, "memory");
-			SYS(mincore(p, large, vec));
-			CHECK(!memchr(vec, 0, sizeof(vec)),
-			      "a large folio was not swapped in as such");
-		}
-		verify(p, len, 3 + i, 0, "memory");
-		SYS(madvise(p, len, MADV_DONTNEED));
-	}
+	for (i = 0; i < 5; i++)
+		swap_large_folios(p, len, 3 + i, percent[i]);
 
 	/* Now with somebody who changes the bits all the time */
 	use_all_cpus();

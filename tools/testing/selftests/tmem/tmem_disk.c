@@ -128,6 +128,16 @@ void fs_linear(int n)
 		 n * (FS_SIZE / SECTOR));
 }
 
+/*
+ * How slow to make a device next, for a test that was not quick enough when it was
+ * @ms slow, or has not begun yet: 0.
+ */
+int fs_slower(int ms)
+{
+	CHECK(ms < 30000, "the device is never slow enough");
+	return ms ? ms * 2 : 1000;
+}
+
 void fs_slow_writes(int n, int ms)
 {
 	long start = n * (FS_SIZE / SECTOR);

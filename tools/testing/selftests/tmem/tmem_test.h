@@ -173,6 +173,7 @@ void *buffer(size_t len);
 const char *fs_dev(int n);
 __printf(2, 3) void fs_table(int n, const char *fmt, ...);
 void fs_linear(int n);
+int fs_slower(int ms);
 void fs_slow_writes(int n, int ms);
 void fs_bad_writes(int n);
 void fs_make(int n, const char *mkfs);
