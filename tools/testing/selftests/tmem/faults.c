@@ -198,8 +198,8 @@ static void check_lost(char *p)
 
 /*
  * swapoff ends, though some pages are lost, and says of each of them for good
- * that it is: neither memory nor a file of tmpfs reads as something else.  Hook:
- * preswap_load(), which returns true.
+ * that it is: neither memory nor a file of tmpfs reads as something else.
+ * Hook: preswap_load(), which returns true.
  */
 static void lost_pages_do_not_stop_swapoff(void)
 {

@@ -11,7 +11,8 @@
 
 /*
  * Once, in this mode and to this level, with an image of this size if that can
- * be: reclaim takes the rest.  Only the mode stays set when it fails or is over.
+ * be: reclaim takes the rest.  Only the mode stays set when it fails or is
+ * over.
  */
 static void hibernate(const char *mode, const char *level, long image)
 {
@@ -34,9 +35,10 @@ static void hibernate(const char *mode, const char *level, long image)
 
 /*
  * The RAM backend's pages are part of the image, and so is all that is known of
- * them.  The image is written to a swap device of which preswap has pages, read,
- * and put in the place of the kernel that has read it; the second time reclaim
- * has put more pages there, and evicted what was there, to make the image small.
+ * them.  The image is written to a swap device of which preswap has pages,
+ * read, and put in the place of the kernel that has read it; the second time
+ * reclaim has put more pages there, and evicted what was there, to make the
+ * image small.
  */
 static void hibernation_keeps_all_pages(void)
 {
@@ -44,7 +46,7 @@ static void hibernation_keeps_all_pages(void)
 	char *p = anon(LEN), *q = anon(LEN);
 	int fd, i;
 
-	must_run("mke2fs -q -F -t ext4 -b 4096 -E nodiscard,lazy_itable_init=0 %s",
+	must_run("mkfs.ext4 -q -F -b 4096 -E nodiscard,lazy_itable_init=0 %s",
 		 swap_dev(1));
 	must_run("mkdir -p %s && mount %s %s", dir, swap_dev(1), dir);
 	swap_on(disk_name());
@@ -77,10 +79,10 @@ static void hibernation_keeps_all_pages(void)
 }
 
 /*
- * A hypervisor does not keep the pools of who is off: first all pages are brought
- * back, then there is no pool, for reclaim either that makes room for the image,
- * and when it is over there are new ones.  It is given up when all is frozen.
- * Hooks: the notifiers of the Xen backend.
+ * A hypervisor does not keep the pools of who is off: first all pages are
+ * brought back, then there is no pool, for reclaim either that makes room for
+ * the image, and when it is over there are new ones.  It is given up when all
+ * is frozen.  Hooks: the notifiers of the Xen backend.
  */
 static void hibernation_drains_preswap(void)
 {

@@ -45,7 +45,9 @@ static void need_small_guest(void)
 		skip("needs a guest of 512 MiB at most");
 }
 
-/* Random words, or with the others constant a page that compresses to a third */
+/*
+ * Random words, or with the others constant a page that compresses to a third
+ */
 static void fill_page(char *page, off_t off, bool compressible)
 {
 	size_t i;
@@ -109,10 +111,10 @@ static void big_to_precache(void)
 }
 
 /*
- * How many bytes a process can have until it is killed: it is the first one that
- * the OOM killer looks for.  Pages that are in memory and have a swap slot as well
- * are counted twice: when the last slot goes, reclaim leaves them where they are,
- * and how many are under way just then is chance.
+ * How many bytes a process can have until it is killed: it is the first one
+ * that the OOM killer looks for.  Pages that are in memory and have a swap slot
+ * as well are counted twice: when the last slot goes, reclaim leaves them where
+ * they are, and how many are under way just then is chance.
  */
 static long hog(bool compressible)
 {
@@ -194,8 +196,8 @@ static void raw_precache_yields_before_oom_kill(void)
 }
 
 /*
- * Nor while there are pages in preswap: when no swap slot is free, reclaim cannot
- * swap out any more, but each of those pages has its slot.
+ * Nor while there are pages in preswap: when no swap slot is free, reclaim
+ * cannot swap out any more, but each of those pages has its slot.
  */
 static void preswap_yields_before_oom_kill(void)
 {
@@ -213,8 +215,8 @@ static void raw_preswap_yields_before_oom_kill(void)
 }
 
 /*
- * A swap device that fails is no way out: then a process is killed after all, and
- * what was to be written stays in memory.
+ * A swap device that fails is no way out: then a process is killed after all,
+ * and what was to be written stays in memory.
  */
 static void failing_device_does_not_stop_the_oom_killer(void)
 {
@@ -267,9 +269,9 @@ static void streamed_raw_pages_are_refused(void)
 }
 
 /*
- * MemAvailable, and what it leaves out although it is no page of ours: free pages in
- * the CPUs' lists, some MiB after reclaim, and slabs, which a debug kernel
- * makes ten times as large as the descriptors in them.
+ * MemAvailable, and what it leaves out although it is no page of ours: free
+ * pages in the CPUs' lists, some MiB after reclaim, and slabs, which a debug
+ * kernel makes ten times as large as the descriptors in them.
  */
 static long available(void)
 {
@@ -325,7 +327,8 @@ static void lowered_limit_gives_memory_back(void)
 	     get_long(RAM "used_bytes") / 1024, free / 1024,
 	     meminfo_bytes("MemFree") / 1024);
 	CHECK_OP(used, >, meminfo_bytes("MemTotal") / 5);
-	CHECK_OP(get_long(RAM "used_bytes"), <=, meminfo_bytes("MemTotal") / 20);
+	CHECK_OP(get_long(RAM "used_bytes"), <=,
+		 meminfo_bytes("MemTotal") / 20);
 	CHECK_OP(meminfo_bytes("MemFree") - free, >=,
 		 used - meminfo_bytes("MemTotal") / 20 - tolerance());
 	set(MAX_PERCENT, "20");

@@ -64,7 +64,8 @@ static void work(void)
 	file_verify(fd, NEW, 0, PAGE);
 	file_verify(fd, OLD, PAGE, LEN - PAGE);
 	evict(fd);
-	SYS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 200));
+	SYS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100,
+		      200));
 	file_verify(fd, 0, 100, 200);
 	SYS(fsync(fd));
 	evict(fd);
@@ -93,9 +94,10 @@ static void work(void)
 }
 
 /*
- * Hooks: where they are in a kernel, and what their code is.  For the kernel that
- * runs that is in /proc/kcore and /proc/kallsyms, for an image in vmlinux and
- * System.map: each time an ELF file, and a list of "ADDRESS TYPE NAME", by address.
+ * Hooks: where they are in a kernel, and what their code is.  For the kernel
+ * that runs that is in /proc/kcore and /proc/kallsyms, for an image in vmlinux
+ * and System.map: each time an ELF file, and a list of "ADDRESS TYPE NAME", by
+ * address.
  */
 struct jump_entry {
 	/* Each relative to where it is written itself */
@@ -218,7 +220,8 @@ static void check_hooks(const char *image, const char *list, bool in)
 		read_image(fd, at, code, sizeof(code));
 		note("%s: %lx: %02x %02x %02x %02x %02x", place->name, at,
 		     code[0], code[1], code[2], code[3], code[4]);
-		CHECK(is_patched(code, in), "this is no %s", in ? "jump" : "nop");
+		CHECK(is_patched(code, in), "this is no %s",
+		      in ? "jump" : "nop");
 		precache += !place->preswap;
 		preswap += place->preswap;
 	}

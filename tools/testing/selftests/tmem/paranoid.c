@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whether CONFIG_TMEM_PARANOID looks, and sees.  It does in all tests; here it has
- * something to see, and warns: what else warns in this guest is a bug.
+ * Whether CONFIG_TMEM_PARANOID looks, and sees.  It does in all tests; here it
+ * has something to see, and warns: what else warns in this guest is a bug.
  */
 
 #include <signal.h>
@@ -24,7 +24,9 @@ static long known(const char *what)
 	return get_long(path);
 }
 
-/* Gets of a file: by the checksum, and by the disk, whatever the journal does */
+/*
+ * Gets of a file: by the checksum, and by the disk, whatever the journal does
+ */
 static void hits_of_precache_are_compared(void)
 {
 	static const char *const modes[] = {
@@ -122,7 +124,8 @@ static void corrupt_page_of_preswap_is_found(void)
 /* The disk was written to, and nobody was told */
 static void page_that_disk_has_not_is_found(void)
 {
-	int fd = file_new(fs_new(0), "file", OLD, LEN), raw = disk(O_RDWR | O_DIRECT);
+	int fd = file_new(fs_new(0), "file", OLD, LEN);
+	int raw = disk(O_RDWR | O_DIRECT);
 	long mistakes = known("mistakes");
 	char *page = buffer(PAGE);
 

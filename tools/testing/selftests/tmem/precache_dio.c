@@ -70,9 +70,9 @@ static void dio_write_to_empty_mapping_flushes_precache(void)
 }
 
 /*
- * A direct write to all of a file that reads as @old.  While the device is at it the
- * file is read, and evicted: that puts @puts pages.  Returns false if the device was
- * too fast for that.
+ * A direct write to all of a file that reads as @old.  While the device is at
+ * it the file is read, and evicted: that puts @puts pages.  Returns false if
+ * the device was too fast for that.
  */
 static bool evict_during_write(int fd, uint64_t old, size_t len, long *puts)
 {
@@ -204,7 +204,8 @@ static void dio_write_error_flushes_precache(void)
 			 "%ld %ld error\n"
 			 "%ld %ld linear %s %ld",
 			 at, disk_name(),
-			 at, good / SECTOR, disk_name(), at, disk_name(), at, ms,
+			 at, good / SECTOR, disk_name(), at, disk_name(), at,
+			 ms,
 			 at + good / SECTOR, (len - good) / SECTOR,
 			 at + len / SECTOR, sectors - at - len / SECTOR,
 			 disk_name(), at + len / SECTOR);
@@ -384,8 +385,8 @@ static bool in_disk_sleep(pid_t pid)
  * half of the source goes away and the writer is killed, so that it copies the
  * other half and does not try again.  The trace says that it was so.  The page
  * may not be put with that half.  Without data=journal it is forgotten at once,
- * and the file is put as before; with it, it may be seen until it is evicted, as
- * without precache.  Hooks: block_write_end(), ext4_journalled_write_end().
+ * and the file is put as before; with it, it may be seen until it is evicted,
+ * as without precache.  Hooks: block_write_end(), ext4_journalled_write_end().
  */
 static void short_copy_in(const char *dir, bool journal)
 {
@@ -409,7 +410,8 @@ static void short_copy_in(const char *dir, bool journal)
 		fill(src, len, NEW, PAGE);
 		fs_table(0, "0 %ld delay %s 0 %d %s 0 0", FS_SIZE / SECTOR,
 			 disk_name(), ms, disk_name());
-		trace_begin(write_end, "ino == %ld && len == %zu && copied == %zu",
+		trace_begin(write_end,
+			    "ino == %ld && len == %zu && copied == %zu",
 			    file_ino(fd), len, half);
 		pid = SYS(fork());
 		if (!pid) {
@@ -499,9 +501,10 @@ static void dio_write_of_own_mapping_flushes_precache(void)
 }
 
 /*
- * Direct I/O reads from one file into a mapping of another.  Writeback makes the
- * pages of the latter clean while the device still writes to them; then they may
- * not be put.  No hook: reclaim lets pinned pages be before it comes to one.
+ * Direct I/O reads from one file into a mapping of another.  Writeback makes
+ * the pages of the latter clean while the device still writes to them; then
+ * they may not be put.  No hook: reclaim lets pinned pages be before it comes
+ * to one.
  */
 static void pages_under_dma_are_not_put(void)
 {

@@ -68,8 +68,8 @@ static void failed_flush_disables_precache(void)
 
 /*
  * A commit fails.  Now inodes can be read in as they were before, with other
- * blocks or with those of another file: nothing is got any more, though ext4 may
- * not know yet.  Hook: the look at the journal in ext4_mpage_readpages().
+ * blocks or with those of another file: nothing is got any more, though ext4
+ * may not know yet.  Hook: the look at the journal in ext4_mpage_readpages().
  */
 static void nothing_is_got_after_failed_commit(void)
 {

@@ -59,8 +59,8 @@ static void drop_caches_drops_precache(void)
 }
 
 /*
- * The memory comes back, also that of files that are not in memory any more, and
- * at once.  No page is flushed for that one by one.
+ * The memory comes back, also that of files that are not in memory any more,
+ * and at once.  No page is flushed for that one by one.
  */
 static void drop_caches_gives_memory_back(void)
 {
@@ -186,8 +186,8 @@ static void umount_destroys_pool(void)
 
 /*
  * More file systems than pools: the others do without.  The one that has waited
- * longest gets the pool of another that is unmounted, and does not see its pages.
- * Hooks: as above.
+ * longest gets the pool of another that is unmounted, and does not see its
+ * pages.  Hooks: as above.
  */
 static void mounts_beyond_pool_limit_work(void)
 {
@@ -252,7 +252,9 @@ static void snapshot_has_its_own_pool(void)
 	snap = SYS(open(FS(1) "/file", O_RDWR));
 	CHECK_OP(file_ino(snap), ==, file_ino(fd));
 
-	/* The same data; both are in tmem, at the same handles but for the pool */
+	/*
+	 * The same data; both are in tmem, at the same handles but for the pool
+	 */
 	file_verify(fd, OLD, 0, LEN);
 	CHECK_OP(since(PRECACHE_GET), >=, LEN / PAGE);
 	file_verify(snap, OLD, 0, LEN);

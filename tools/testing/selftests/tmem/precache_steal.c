@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * precache and pages that are stolen from the page cache: FUSE takes a page that
- * is spliced to it (SPLICE_F_MOVE) out of its file, to make it one of its own.
+ * precache and pages that are stolen from the page cache: FUSE takes a page
+ * that is spliced to it (SPLICE_F_MOVE) out of its file, to make it one of its
+ * own.
  *
  * So here is a FUSE server of one file, which is the root, and has the contents
  * of another one.
@@ -113,8 +114,8 @@ static int served(int fd)
 }
 
 /*
- * The page that leaves is newer than what tmem has, which must go.  Nor may it be
- * put: it is somebody else's now, who may change it.  Hook: the flush in
+ * The page that leaves is newer than what tmem has, which must go.  Nor may it
+ * be put: it is somebody else's now, who may change it.  Hook: the flush in
  * precache_evict() where a put is refused.
  */
 static void stolen_page_uncovers_no_old_page(void)

@@ -140,14 +140,14 @@ static void failed_zero_range_is_not_put(void)
 
 /*
  * Zeroing the rest of the last block changes the disk and leaves a cached folio
- * that is not uptodate.  If its buffers are dropped, but not the folio, then the
- * next read asks precache, which must not have the old page any more.
+ * that is not uptodate.  If its buffers are dropped, but not the folio, then
+ * the next read asks precache, which must not have the old page any more.
  *
  * Reclaim does that when somebody holds the folio, such as a reader who waits
  * for its lock.  So have a reader arrive in the middle of reclaim.  There must
- * be something to be zeroed: plant it on the disk.  Hooks: the flush where a put
- * is refused, or else the one in __ext4_block_zero_page_range(), which is also
- * for those who drop buffers and do not try to remove the folio.
+ * be something to be zeroed: plant it on the disk.  Hooks: the flush where a
+ * put is refused, or else the one in __ext4_block_zero_page_range(), which is
+ * also for those who drop buffers and do not try to remove the folio.
  */
 static void zeroed_end_of_file_is_not_hidden(void)
 {
@@ -286,9 +286,9 @@ static void collapse_and_insert_flush_precache(void)
 
 /*
  * Two files swap their blocks, as in defragmentation: the file keeps its data,
- * the donor gets the file's old blocks, as unwritten ones.  One page of the donor
- * is in the page cache, where ext4 leaves it, the others are in tmem only; all
- * are outdated.  Hook: the exclusion in move_extent_per_page().
+ * the donor gets the file's old blocks, as unwritten ones.  One page of the
+ * donor is in the page cache, where ext4 leaves it, the others are in tmem
+ * only; all are outdated.  Hook: the exclusion in move_extent_per_page().
  */
 static void donor_of_moved_extents_is_not_hidden(void)
 {
@@ -431,8 +431,8 @@ static void small_write_to_inode_back_in_memory_keeps_the_rest(void)
 
 /*
  * A page of the inode is in the page cache when it leaves memory, and there is
- * an older one in tmem: that must go.  Reclaim does not do that, but a change of
- * the attribute for DAX does: then the inode leaves when the file is closed.
+ * an older one in tmem: that must go.  Reclaim does not do that, but a change
+ * of the attribute for DAX does: then the inode leaves when the file is closed.
  * Hook: truncate_inode_pages_final().
  */
 static void inode_leaves_nothing_outdated(void)
@@ -459,8 +459,8 @@ static void inode_leaves_nothing_outdated(void)
 
 /*
  * A new file with the inode number of a deleted one.  It is written beside the
- * page cache while it is not known to have pages in tmem; then one page of it is
- * put, and others are asked for.  Hook: truncate_inode_pages_final().
+ * page cache while it is not known to have pages in tmem; then one page of it
+ * is put, and others are asked for.  Hook: truncate_inode_pages_final().
  */
 static void reused_inode_shows_no_old_data(void)
 {

@@ -226,7 +226,8 @@ static void freed_slots_are_flushed(void)
 		for (i = 0; i < 8; i++) {
 			if (SYS(fork()))
 				continue;
-			verify(p + i * len / 8, len / 8, OLD, i * len / 8, "child");
+			verify(p + i * len / 8, len / 8, OLD, i * len / 8,
+			       "child");
 			fill(p + i * len / 8, len / 8, NEW, 0);
 			SYS(madvise(p + i * len / 8, len / 8, MADV_PAGEOUT));
 			exit(0);
@@ -376,8 +377,8 @@ static void interrupted_swapoff_keeps_bits(void)
 }
 
 /*
- * Four times the memory that the cgroup may have, read and written at random, while a
- * part of the puts fails and zswap comes and goes.  Hooks: all.
+ * Four times the memory that the cgroup may have, read and written at random,
+ * while a part of the puts fails and zswap comes and goes.  Hooks: all.
  */
 static void random_access(const char *dev, int mib)
 {

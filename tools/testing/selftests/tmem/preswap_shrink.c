@@ -40,8 +40,8 @@ static void shrink_marks_pages_dirty(void)
 }
 
 /*
- * A cgroup has hardly any memory or swap slots left.  Each of its pages in preswap
- * has a slot already, and goes there without taking any of either.
+ * A cgroup has hardly any memory or swap slots left.  Each of its pages in
+ * preswap has a slot already, and goes there without taking any of either.
  */
 static void shrink_of_a_full_cgroup_ends(void)
 {

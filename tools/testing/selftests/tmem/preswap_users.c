@@ -37,7 +37,8 @@ static void large_tmpfs_folios_survive_preswap(void)
 	set(path, "advise");
 	fd = SYS(memfd_create("file", 0));
 	SYS(ftruncate(fd, len));
-	SYS(mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+	SYS(mmap(p, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 0));
 	SYS(madvise(p, len, MADV_HUGEPAGE));
 
 	for (i = 0; i < 3; i++) {
@@ -81,8 +82,8 @@ static void large_tmpfs_folios_survive_preswap(void)
 #define KSM		"/sys/kernel/mm/ksm/"
 
 /*
- * Pages that KSM has merged have one slot for all, and are copied when they come
- * back to several.  Hooks: as for other memory.
+ * Pages that KSM has merged have one slot for all, and are copied when they
+ * come back to several.  Hooks: as for other memory.
  */
 static void merged_pages_survive_preswap(void)
 {
@@ -154,7 +155,10 @@ static void on_sigbus(int sig)
 	siglongjmp(protected, 1);
 }
 
-/* How many of the pages cannot be written to?  What is written is there already. */
+/*
+ * How many of the pages cannot be written to?  What is written is there
+ * already.
+ */
 static int write_faults(char *p, size_t start, size_t end)
 {
 	volatile int n = 0;
@@ -182,8 +186,8 @@ static void protect(int uffd, char *p, size_t len, bool on)
 }
 
 /*
- * Write protection by userfaultfd is noted in the swap entry, too.  Hooks: as for
- * other memory.
+ * Write protection by userfaultfd is noted in the swap entry, too.  Hooks: as
+ * for other memory.
  */
 static void write_protection_survives_preswap(void)
 {
@@ -233,8 +237,8 @@ static void write_protection_survives_preswap(void)
 }
 
 /*
- * Who dumps a process again and again asks which pages were written since the last
- * time, be they in preswap meanwhile or not.  Hooks: as for other memory.
+ * Who dumps a process again and again asks which pages were written since the
+ * last time, be they in preswap meanwhile or not.  Hooks: as for other memory.
  */
 static void soft_dirty_survives_preswap(void)
 {
@@ -266,8 +270,8 @@ static void soft_dirty_survives_preswap(void)
 }
 
 /*
- * A slot counts against memory.swap.max, wherever its contents are.  Hook: none,
- * which is the point: preswap is not a device with a size of its own.
+ * A slot counts against memory.swap.max, wherever its contents are.  Hook:
+ * none, which is the point: preswap is not a device with a size of its own.
  */
 static void swap_limit_counts_pages_in_preswap(void)
 {
@@ -297,8 +301,8 @@ static void swap_limit_counts_pages_in_preswap(void)
 
 /*
  * memory.zswap.writeback=0 forbids the disk, not preswap.  What comes back from
- * there then stays in memory.  Hook: preswap_store(), in swap_writepage() before
- * that is looked at.
+ * there then stays in memory.  Hook: preswap_store(), in swap_writepage()
+ * before that is looked at.
  */
 static void no_writeback_means_no_disk(void)
 {

@@ -60,7 +60,7 @@ void verify(const void *buf, size_t len, uint64_t seed, off_t off,
 	for (other = 0; other < 16 && i + 8 <= len; other++) {
 		w = word(other, off + i);
 		if (!memcmp((char *)buf + i, &w, 8))
-			fail("%s: offset %ld: pattern %ld, expected %ld (0 is zeros)",
+			fail("%s: offset %ld: pattern %ld, not %ld (0 is zeros)",
 			     what, (long)(off + i), (long)other, (long)seed);
 	}
 	fail("%s: offset %ld: unknown bytes, expected pattern %ld", what,
@@ -129,8 +129,8 @@ void fs_linear(int n)
 }
 
 /*
- * How slow to make a device next, for a test that was not quick enough when it was
- * @ms slow, or has not begun yet: 0.
+ * How slow to make a device next, for a test that was not quick enough when it
+ * was @ms slow, or has not begun yet: 0.
  */
 int fs_slower(int ms)
 {
@@ -301,9 +301,10 @@ long file_cached(int fd)
 }
 
 /*
- * Make reclaim take the file's pages out of the page cache. Where nothing else is
- * left to take, it looks at statistics to see whether active pages must become
- * inactive, and these may be as old as two seconds: before, it takes none.
+ * Make reclaim take the file's pages out of the page cache. Where nothing else
+ * is left to take, it looks at statistics to see whether active pages must
+ * become inactive, and these may be as old as two seconds: before, it takes
+ * none.
  */
 void evict(int fd)
 {
@@ -317,8 +318,8 @@ void evict(int fd)
 }
 
 /*
- * The same.  Return: how many of its pages were put; the counters know what else
- * was, programs for example.
+ * The same.  Return: how many of its pages were put; the counters know what
+ * else was, programs for example.
  */
 long evict_puts(int fd)
 {
@@ -487,7 +488,9 @@ void swap_out(char *addr, size_t len)
 	free(vec);
 }
 
-/* Once it has been told anything, even "off", large folios are not swapped in */
+/*
+ * Once it has been told anything, even "off", large folios are not swapped in
+ */
 void zswap_enable(bool on)
 {
 	static const char path[] = "/sys/module/zswap/parameters/enabled";

@@ -376,10 +376,10 @@ long cgroup_get(const char *file)
 }
 
 /*
- * A line of memory.stat.  To ask brings all of them up to date, which happens by
- * itself every two seconds.  Reclaim believes them: with no page left on the inactive
- * list, it does not look at the active one, and the OOM killer is called, as long as
- * they say that both are empty.
+ * A line of memory.stat.  To ask brings all of them up to date, which happens
+ * by itself every two seconds.  Reclaim believes them: with no page left on the
+ * inactive list, it does not look at the active one, and the OOM killer is
+ * called, as long as they say that both are empty.
  */
 long cgroup_stat(const char *name)
 {
@@ -503,7 +503,7 @@ static int run_test(const struct test *test)
 		return WEXITSTATUS(status);
 	/* The rule P3, always: nothing stays behind */
 	if (preswap_pages() || persistent()) {
-		note("FAILED: left behind: preswap_pages %ld, persistent_pages %ld",
+		note("FAILED: left: preswap_pages %ld, persistent_pages %ld",
 		     preswap_pages(), persistent());
 		return 1;
 	}
@@ -549,7 +549,7 @@ static const char *unfit(const char *guest)
 	if (access(SYSFS "backend", F_OK))
 		return "the kernel has no tmem";
 	if (!disk_name() || !swap_dev(0) || !swap_dev(1))
-		return "no scratch disks in $TMEM_DISK, $TMEM_SWAP0, $TMEM_SWAP1";
+		return "$TMEM_DISK, $TMEM_SWAP0 or $TMEM_SWAP1 is not set";
 	if (guest && backend_is("none"))
 		return "tmem is off";
 	return NULL;
@@ -587,7 +587,7 @@ static void start(void)
 int test_main(int argc, char **argv, const char *guest,
 	      const struct test *tests, int nr)
 {
-	int i, ret, n = 0, bad = 0;
+	int i, ret, failed, n = 0, bad = 0;
 	const char *why;
 	time_t begun;
 
@@ -616,9 +616,10 @@ int test_main(int argc, char **argv, const char *guest,
 		begun = time(NULL);
 		ret = fits(&tests[i], guest) ? run_test(&tests[i]) : KSFT_SKIP;
 		note("%s: %ld s", tests[i].name, (long)(time(NULL) - begun));
-		printf("%sok %d - %s%s\n", ret && ret != KSFT_SKIP ? "not " : "",
-		       ++n, tests[i].name, ret == KSFT_SKIP ? " # SKIP" : "");
-		bad += ret && ret != KSFT_SKIP;
+		failed = ret && ret != KSFT_SKIP;
+		printf("%sok %d - %s%s\n", failed ? "not " : "", ++n,
+		       tests[i].name, ret == KSFT_SKIP ? " # SKIP" : "");
+		bad += failed;
 	}
 	return bad != 0;
 }

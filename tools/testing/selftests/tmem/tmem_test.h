@@ -5,10 +5,10 @@
  *
  * Each test is a function that runs in a process, a mount namespace and a
  * cgroup of its own, as root, in a guest that nobody else uses: its kernel has
- * what is in ./config, and three disks, whose content is lost, are in $TMEM_DISK
- * (700 MiB), $TMEM_SWAP0 and $TMEM_SWAP1 (128 MiB each).  It ends the process
- * when something is wrong, and passes by returning.  After each test nothing may
- * be left in preswap: that is checked for all of them.
+ * what is in ./config, and three disks, whose content is lost, are in
+ * $TMEM_DISK (700 MiB), $TMEM_SWAP0 and $TMEM_SWAP1 (128 MiB each).  It ends
+ * the process when something is wrong, and passes by returning.  After each
+ * test nothing may be left in preswap: that is checked for all of them.
  *
  * A test runs on one CPU, so that no page hides in the other's batch of pages
  * that are not on the LRU yet, and numbers are exact.  What is to run at the
@@ -51,9 +51,9 @@
 #define RAM		"/sys/module/tmem_ram/parameters/"
 
 /*
- * The runner and the tests.  A program names one guest, and each of its tests is
- * for that, unless it says otherwise.  scripts/test-guest knows how a guest of
- * that name is booted; the list of programs is in the Makefile.
+ * The runner and the tests.  A program names one guest, and each of its tests
+ * is for that, unless it says otherwise.  scripts/test-guest knows how a guest
+ * of that name is booted; the list of programs is in the Makefile.
  *
  * A test that was asked for by name may not be skipped: then that is a failure.
  */
