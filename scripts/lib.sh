@@ -227,6 +227,12 @@ our_files()
 	done | sort -u
 }
 
+# The engine without its ports and KUnit tests: Linux and Xen have it in common
+engine_files()
+{
+	find "$TOP/lib/tmem" -maxdepth 1 -name '*.[ch]' ! -name '*_kunit.c' | sort
+}
+
 # shellcheck disable=SC2034 # all of it is for the scripts
 overlay_of()
 {

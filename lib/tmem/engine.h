@@ -52,17 +52,18 @@ struct tme_stats {
  * struct tme_host - all clients of a machine; private to the engine
  * @limit: frames that all clients together may take
  * @key: secret of the hash
- * @chunks: frames they do take, for ephemeral and for persistent pages, counted
- *	in chunks of TME_CHUNK bytes per client
+ * @chunks: frames that they do take, for ephemeral and for persistent pages,
+ *	counted in chunks of TME_CHUNK bytes per client
  * @freeable: frames that eviction could give back: the sum of the clients'
- * @lock: protects what follows; puts only try it, gets and flushes do not
+ * @lock: protects what follows; puts only try it, gets and flushes leave it
  * @clients: list of struct tme_client
  * @nr_clients: its length
- * @hand: in the list, at the client that was looked at last, to choose a victim
+ * @hand: where in the list tme_choose() has looked last
  * @victim: the client that was chosen last; NULL: none; read without the lock
- * @phase: in which of the clients' @picking those count that look at @victim
- * @quota: how many puts may take @victim without choosing again
- * @dry: number of the round in which clients that gave no memory come last; odd
+ * @phase: its lowest bit is the index into the clients' @picking at which puts
+ *	that look at @victim count
+ * @quota: how many more puts may take @victim without choosing again
+ * @dry: number of the round in which dry clients rank last (tme_dry()); odd
  *	when there are such clients; also changed without the lock
  * @barren: no client had a page to evict, and none has got more memory since;
  *	also changed without the lock
@@ -87,11 +88,12 @@ struct tme_host {
 
 /**
  * struct tme_pool - a pool; private to the engine
- * @client: whose it is
+ * @client: the client that has it
  * @shards: allocated with the slot's first pool, freed with the client
- * @state: one of TME_FREE, ...; changed under client->lock
+ * @state: an enum tme_pool_state; changed under client->lock, but by the call
+ *	that makes the pool
  * @flags: TME_POOL_*
- * @drained: shards that a destruction has left behind
+ * @drained: shards that a destruction has emptied
  * @shards_used: shards that have an object
  */
 struct tme_pool {
@@ -108,14 +110,14 @@ struct tme_pool {
  * @host: where it belongs
  * @node: in host->clients
  * @dry: the round, as in host->dry, in which evicting from it gave no memory
- * @evictors: how many others are about to evict from this client
- * @picking: how many of its puts look at host->victim without the lock, at this
- *	moment, by host->phase
+ * @evictors: how many calls are about to evict from this client
+ * @picking: how many of its puts look at host->victim without the lock at this
+ *	moment, by the host->phase in which they began
  * @lock: protects the states of the pools, @min, @keep and @shards_bytes
  * @pool: the pools
- * @slots: allocators of compressed slots, and perhaps of metadata, of ephemeral
- *	and of persistent pages: what stays must not hold on to the memory of what
- *	goes
+ * @slots: allocators of compressed slots, and perhaps of metadata, one for
+ *	ephemeral and one for persistent pages: what stays must not hold on to
+ *	the memory of what goes
  * @compress: compress new pages?
  * @cap: frames it may take
  * @min: frames of ephemeral memory that others cannot take from it
@@ -153,9 +155,10 @@ struct tme_client {
 };
 
 /*
- * @i is below @size, a power of two, as a branch has found: here that holds where
- * the CPU speculates on the branch, too.  For numbers that a client chooses; as
- * array_index_nospec(), in one instruction, which the compiler must not see through.
+ * A branch has found that @i is below @size, a power of two.  This makes it
+ * true where the CPU speculates on the branch, too: for numbers that a client
+ * chooses.  As array_index_nospec(), in one instruction, which the compiler must
+ * not see through.
  */
 static inline u32 tme_clamp(u32 i, u32 size)
 {
@@ -163,7 +166,8 @@ static inline u32 tme_clamp(u32 i, u32 size)
 	return i & (size - 1);
 }
 
-static_assert(!(TME_MAX_POOLS & (TME_MAX_POOLS - 1)), "tme_clamp() is no clamp");
+static_assert(!(TME_MAX_POOLS & (TME_MAX_POOLS - 1)),
+	      "tme_clamp() is no clamp");
 
 int tme_host_init(struct tme_host *host);
 void tme_host_destroy(struct tme_host *host);

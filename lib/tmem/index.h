@@ -41,7 +41,7 @@ struct tme_place {
 	struct tme_node *leaf;
 };
 
-/* Where nodes come from: engine.c, which counts them against the owner */
+/* Where nodes come from: account.c, which counts them against the owner */
 struct tme_node *tme_node_alloc(struct tme_shard *owner);
 void tme_node_free(struct tme_shard *owner, struct tme_node *node);
 
@@ -62,8 +62,8 @@ static inline bool tme_node_covers(const struct tme_node *node, u32 key)
 }
 
 /*
- * The rest is in this file, as it is most of what a put, get or flush does in an
- * index, and cheaper than the calls.  They look for a page once.
+ * The rest is in this file, as it is most of what a put, get or flush does in
+ * an index, and cheaper than the calls.  Each of them looks for a page once.
  */
 
 /**
@@ -114,15 +114,17 @@ static inline void *tme_index_get(struct tme_index *ix, u32 key)
  * tme_index_insert() - add an entry
  * @ix: index
  * @place: of @key, which has no entry
- * @owner: whom new nodes are counted against
+ * @owner: the shard that new nodes are counted against
  * @key: the key
  * @entry: not NULL
  *
- * Return: 0; -ENOMEM, also when there are as many as can be counted, and then
- * nothing has changed.
+ * Return: 0; -ENOMEM, also when there are as many entries as can be counted,
+ * and then nothing has changed.
  */
-static inline int tme_index_insert(struct tme_index *ix, struct tme_place place,
-				   struct tme_shard *owner, u32 key, void *entry)
+static inline int tme_index_insert(struct tme_index *ix,
+				   struct tme_place place,
+				   struct tme_shard *owner, u32 key,
+				   void *entry)
 {
 	if (ix->nr == ~0u)
 		return -ENOMEM;
@@ -146,7 +148,7 @@ static inline void tme_index_erase(struct tme_index *ix, struct tme_place place,
 {
 	*place.slot = NULL;
 	ix->nr--;
-	/* Mostly others are left beside it: no node is empty, nothing shrinks */
+	/* Mostly others are left beside it: no node gets empty */
 	if (place.leaf && (!--place.leaf->used || ix->nr < 2))
 		tme_index_prune(ix, owner, key);
 }

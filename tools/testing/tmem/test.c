@@ -8,8 +8,7 @@
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
-#include "engine.h"
-#include "index.h"
+#include "internal.h"
 #include "pages.h"
 
 #define CHECK(cond) do {						\
