@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * tmem engine: keeps copies of pages for clients that cannot address them.
- * Theory of operation: engine.c.  What the engine asks of its host: port.h.
+ * Theory of operation: engine.c.  What the engine asks of its host: contract.h.
  *
  * All functions but those that say otherwise may be called at any time, by
  * several callers at once, with interrupts off and under locks of the caller,

@@ -2,16 +2,15 @@
 /*
  * tmem engine: the Linux port.
  *
- * What the engine asks of any port, by Linux: slab caches for metadata, pages
- * for frames, zsmalloc for compressed slots, LZ4.  Nothing here sleeps but
- * where it says so.  tools/testing/tmem/port.h is the other one.
+ * What the engine asks of any port (../contract.h), by Linux: slab caches for
+ * metadata, pages for frames, zsmalloc for compressed slots, LZ4.
  *
  * Memory is asked for in reclaim, on behalf of a page that will be freed in
- * return.  Who takes less than he brings may dig into the reserves: metadata and
- * compressed slots.  So may a frame for a persistent page, or the page would
- * stay.  But not to their ground, as reclaim itself may: one folio can bring
- * many pages, and a slot can take several.  For a frame of an ephemeral page,
- * which is only a cache, the reserves are too good.
+ * return.  An allocation that is smaller than that page, of metadata or of a
+ * compressed slot, may use part of the reserves.  So may a frame for a
+ * persistent page, or the page would stay.  But none may use all of them, as
+ * reclaim itself may: one folio can bring many pages, and a slot can take
+ * several.  A frame of an ephemeral page, which is only a cache, may use none.
  */
 #ifndef TME_PORT_H
 #define TME_PORT_H
@@ -25,6 +24,7 @@
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/list.h>
+#include <linux/lockdep.h>
 #include <linux/local_lock.h>
 #include <linux/lz4.h>
 #include <linux/math.h>
@@ -36,8 +36,7 @@
 #include <linux/string.h>
 #include <linux/types.h>
 #include <linux/zsmalloc.h>
-
-enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
+#include "../contract.h"
 
 extern struct kmem_cache *port_caches[PORT_CACHES];
 
@@ -120,7 +119,7 @@ static inline unsigned long port_slot_alloc(struct zs_pool *slots,
 	return slot;
 }
 
-/* A compressor's memory, one per CPU; between get and put nobody else has it */
+/* A compressor's memory, one per CPU, for one task between get and put */
 struct port_scratch {
 	local_lock_t lock;
 	char buf[PAGE_SIZE];

@@ -2,10 +2,10 @@
 /*
  * tmem engine: the user-space port, for its tests and its benchmark.
  *
- * What the engine asks of any port is what is declared here; lib/tmem/linux/
- * port.h says the same of Linux.  Two builds: under a sanitizer every
- * allocation is a malloc() of its own, so that no bug hides in an allocator;
- * the native build, which is measured, has a slab allocator like a kernel's.
+ * What the engine asks of any port: lib/tmem/contract.h.  Two builds: under a
+ * sanitizer every allocation is a malloc() of its own, so that no bug hides in
+ * an allocator; the native build, which is measured, has a slab allocator like
+ * a kernel's.
  */
 #ifndef PORT_H
 #define PORT_H
@@ -137,43 +137,40 @@ static inline bool list_empty(const struct list_head *list)
 }
 
 #define list_entry(ptr, type, member)	container_of(ptr, type, member)
+/* Not by &pos->member: what is at the head is no entry, and not aligned as one */
+#define list_at_head(pos, list, member)					\
+	((pos) == list_entry(list, typeof(*(pos)), member))
 #define list_for_each_entry(pos, list, member)				\
 	for (pos = list_entry((list)->next, typeof(*pos), member);	\
-	     &pos->member != (list);					\
+	     !list_at_head(pos, list, member);				\
 	     pos = list_entry(pos->member.next, typeof(*pos), member))
 #define list_for_each_entry_safe(pos, n, list, member)			\
 	for (pos = list_entry((list)->next, typeof(*pos), member),	\
 	     n = list_entry(pos->member.next, typeof(*pos), member);	\
-	     &pos->member != (list);					\
+	     !list_at_head(pos, list, member);				\
 	     pos = n, n = list_entry(n->member.next, typeof(*n), member))
 
 /*
- * What every port has.  Memory that may not be waited for: @pers says that it
- * is for a persistent page, for which a host may dig deeper.
+ * What the engine asks of a port
  */
-enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
+#include "contract.h"
 
-int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
-void port_exit(void);				/* may sleep */
+int port_init(const size_t size[PORT_CACHES]);
+void port_exit(void);
 void port_random(void *buf, size_t len);
 bool port_should_stop(void);
 #define port_short()		port_memory_short
-/* Is an ephemeral page that does not compress worth a frame? */
 #define port_keep_raw()		(!port_raw_useless)
 
-void *port_zalloc(size_t size);			/* may sleep */
-void port_free(void *p);			/* may sleep */
-/*
- * Pieces for metadata, with any content.  Add to @bytes what this has taken from the host, return
- * what it has given back: a piece's size, or, if the port has slabs per client
- * in its @slots, a slab's when one comes or goes.
- */
+void *port_zalloc(size_t size);
+void port_free(void *p);
+
 struct port_slots;
 void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
 		       long *bytes);
 long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
 
-unsigned long port_frame_alloc(bool pers);	/* 0: no memory */
+unsigned long port_frame_alloc(bool pers);
 void port_frame_free(unsigned long frame);
 static inline void *port_frame_map(unsigned long frame)
 {
@@ -184,10 +181,10 @@ static inline void port_frame_unmap(void *p)
 {
 }
 
-struct port_slots *port_slots_create(void);	/* may sleep */
-void port_slots_destroy(struct port_slots *slots); /* may sleep */
+struct port_slots *port_slots_create(void);
+void port_slots_destroy(struct port_slots *slots);
 unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
-			      unsigned int len, bool pers); /* 0: no memory */
+			      unsigned int len, bool pers);
 void port_slot_free(struct port_slots *slots, unsigned long slot);
 long port_slots_frames(struct port_slots *slots);
 static inline void *port_slot_map(struct port_slots *slots, unsigned long slot)
@@ -200,7 +197,7 @@ static inline void port_slot_unmap(struct port_slots *slots,
 {
 }
 
-/* A compressor's memory; nobody else has it between get and put */
+/* A compressor's memory, one per thread */
 struct port_scratch {
 	char buf[PAGE_SIZE];
 	char work[16416] __attribute__((aligned(8)));
@@ -213,7 +210,7 @@ static inline void port_scratch_put(struct port_scratch *scratch)
 }
 
 int port_compress(struct port_scratch *scratch, const void *src,
-		  unsigned int max);		/* 0: does not fit */
+		  unsigned int max);
 int port_decompress(const void *src, unsigned int len, void *dst);
 
 /*

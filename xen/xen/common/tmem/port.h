@@ -2,13 +2,13 @@
 /*
  * tmem engine: the Xen port.
  *
- * What the engine asks of any port, by Xen: slabs of Xen heap pages for
- * metadata, owner-less pages of the domain heap for frames, xmem_pool for
- * compressed slots, LZ4 from the distribution.  None of it is memory that a
- * domain owns or can name.
+ * What the engine asks of any port (contract.h), by Xen: slabs of Xen heap
+ * pages for metadata, owner-less pages of the domain heap for frames,
+ * xmem_pool for compressed slots, LZ4 from the distribution.  None of it is
+ * memory that a domain owns or can name.
  *
  * The engine is written for Linux and for user space; the first part of this
- * file gives the few names that Xen has not, or has by another name.
+ * file gives the few names that Xen lacks, or has by another name.
  */
 #ifndef TME_PORT_H
 #define TME_PORT_H
@@ -29,6 +29,7 @@
 #include <xen/types.h>
 #include <xen/xmalloc.h>
 #include <asm/event.h>
+#include "contract.h"
 
 /* Linux's, and the engine's: "over quota".  It does not leave tmem */
 #define EDQUOT                  122
@@ -70,8 +71,6 @@ typedef struct { long counter; } atomic_long_t;
 #define atomic_long_add_return(i, v) \
     __atomic_add_fetch(&(v)->counter, i, __ATOMIC_SEQ_CST)
 #define atomic_long_inc(v)      atomic_long_add(1, v)
-
-enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
 
 int port_init(const size_t size[PORT_CACHES]);
 void port_exit(void);
@@ -221,8 +220,8 @@ static inline bool port_short(void)
 }
 
 /*
- * Is an ephemeral page that does not compress worth a frame?  Yes: the domain that
- * puts it gives up none.
+ * Is an ephemeral page that does not compress worth a frame?  Yes: the domain
+ * that puts it gives up none.
  */
 #define port_keep_raw() true
 
