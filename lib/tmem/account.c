@@ -56,6 +56,7 @@ void tme_set_keep(struct tme_client *client)
 {
 	unsigned long keep = DIV_ROUND_UP(client->shards_bytes, PAGE_SIZE);
 
+	lockdep_assert_held(&client->lock);
 	if (keep < client->min)
 		keep = client->min;
 	WRITE_ONCE(client->keep, keep < LONG_MAX / 2 ? keep : LONG_MAX / 2);
@@ -112,6 +113,7 @@ void tme_meta_free(struct tme_shard *shard, enum port_cache cache, long size,
 	struct tme_client *client = shard->pool->client;
 	bool pers = tme_shard_pers(shard);
 
+	lockdep_assert_held(&shard->lock);
 	shard->stats.meta_bytes -= size;
 	tme_charge(client, pers,
 		   -port_cache_free(client->slots[pers], cache, p));
@@ -125,6 +127,7 @@ void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache, long size)
 	long bytes = 0;
 	void *p;
 
+	lockdep_assert_held(&shard->lock);
 	p = port_cache_alloc(client->slots[pers], cache, &bytes);
 	if (!p)
 		return NULL;

@@ -55,7 +55,8 @@
  * lock.
  *
  * put, get and flush take shard->lock and client->lru_lock, and try host->lock
- * (tme_pick()).  No call holds the lock of two shards.
+ * (tme_pick()).  No call holds the lock of two shards.  A function that needs a
+ * lock held says so by lockdep_assert_held().
  */
 #include "internal.h"
 
@@ -87,6 +88,7 @@ static inline struct tme_object *tme_object_find(struct tme_shard *shard,
 {
 	struct tme_object *obj;
 
+	lockdep_assert_held(&shard->lock);
 	for (obj = tme_index_get(&shard->bucket, tme_bucket(shard, hash)); obj;
 	     obj = obj->next)
 		if (obj->oid[0] == oid[0] && obj->oid[1] == oid[1] &&
@@ -295,6 +297,7 @@ static int tme_page_link(struct tme_shard *shard, const u64 oid[3], u32 hash,
 {
 	struct tme_page *old = tme_entry(place);
 
+	lockdep_assert_held(&shard->lock);
 	if (!obj)
 		obj = tme_object_new(shard, oid, hash);
 	if (!obj)

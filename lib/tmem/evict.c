@@ -112,6 +112,7 @@ static struct tme_client *tme_choose(struct tme_host *host,
 	struct tme_choice best = { .excess = TME_NOTHING };
 	unsigned int looks;
 
+	lockdep_assert_held(&host->lock);
 	tme_consider(&best, host->victim);
 	tme_consider(&best, own);
 	for (looks = 0; looks < host->nr_clients; looks++) {
@@ -157,6 +158,7 @@ static void tme_wait_for_phase(struct tme_host *host, u32 phase)
 {
 	struct tme_client *client;
 
+	lockdep_assert_held(&host->lock);
 	list_for_each_entry(client, &host->clients, node)
 		while (atomic_long_add_return(0, &client->picking[phase & 1]))
 			cpu_relax();
@@ -186,6 +188,7 @@ static struct tme_client *tme_pick_locked(struct tme_host *host,
 {
 	struct tme_client *victim = host->victim;
 
+	lockdep_assert_held(&host->lock);
 	if (host->quota && victim && tme_excess(victim) > TME_DRY) {
 		host->quota--;
 	} else {
@@ -239,6 +242,7 @@ static struct tme_shard *tme_oldest_shard(struct tme_client *client)
 {
 	struct tme_page *page;
 
+	lockdep_assert_held(&client->lru_lock);
 	if (list_empty(&client->lru))
 		return NULL;
 	page = list_entry(client->lru.next, struct tme_page, lru);

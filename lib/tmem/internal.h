@@ -169,6 +169,7 @@ static inline struct tme_object *tme_object_new(struct tme_shard *shard,
 	struct tme_object *chain = tme_index_get(&shard->bucket, bucket);
 	struct tme_object *obj;
 
+	lockdep_assert_held(&shard->lock);
 	if (tme_chain_length(chain) >= TME_CHAIN_MAX)
 		return NULL;
 	obj = tme_meta_alloc(shard, PORT_OBJECT, sizeof(*obj));
@@ -226,6 +227,7 @@ static inline void tme_page_count(struct tme_shard *shard,
 {
 	struct tme_stats *stats = &shard->stats;
 
+	lockdep_assert_held(&shard->lock);
 	if (page->pers)
 		stats->pers_pages += n;
 	else
@@ -261,6 +263,7 @@ static inline void tme_page_erase(struct tme_page *page, struct tme_place place)
 {
 	struct tme_object *obj = page->object;
 
+	lockdep_assert_held(&obj->shard->lock);
 	tme_index_erase(&obj->pages, place, obj->shard, page->index);
 	if (!obj->pages.nr)
 		tme_object_free(obj);

@@ -25,6 +25,7 @@ int tme_bucket_set(struct tme_shard *shard, u32 bucket,
 	struct tme_index *ix = &shard->bucket;
 	struct tme_place place = tme_index_find(ix, bucket);
 
+	lockdep_assert_held(&shard->lock);
 	if (!tme_entry(place))
 		return chain ? tme_index_insert(ix, place, shard, bucket, chain)
 			     : 0;
@@ -99,6 +100,7 @@ void tme_object_free(struct tme_object *obj)
 	u32 bucket = tme_bucket(shard, obj->hash);
 	struct tme_object *prev = tme_index_get(&shard->bucket, bucket);
 
+	lockdep_assert_held(&shard->lock);
 	if (prev != obj) {
 		while (prev->next != obj)
 			prev = prev->next;

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include "port.h"
 
+__thread char port_self;
 int port_warnings;
 long port_allocated, port_bytes, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;

@@ -67,20 +67,49 @@ typedef struct { long v; } atomic_long_t;
 #define atomic_long_add(n, a)	((void)atomic_long_add_return(n, a))
 #define atomic_long_inc(a)	((void)atomic_long_add_return(1, a))
 
-/* Spinlocks; who holds one may not be running */
+/*
+ * Spinlocks.  The holder of one may not be running, so wait by yielding.  Under
+ * a sanitizer a lock knows its holder, which has to be this thread where the
+ * engine says that it holds the lock.
+ */
 #define cpu_relax()		sched_yield()
 
+extern __thread char port_self;
+
+#ifdef PORT_NATIVE
 typedef struct { int v; } spinlock_t;
+
+static inline void port_set_holder(spinlock_t *lock, const void *holder)
+{
+}
+
+#define lockdep_assert_held(lock)	((void)(lock))
+#else
+typedef struct { int v; const void *holder; } spinlock_t;
+
+static inline void port_set_holder(spinlock_t *lock, const void *holder)
+{
+	WRITE_ONCE(lock->holder, holder);
+}
+
+#define lockdep_assert_held(lock) \
+	assert(READ_ONCE((lock)->holder) == &port_self)
+#endif
 
 static inline void spin_lock_init(spinlock_t *lock)
 {
 	lock->v = 0;
+	port_set_holder(lock, NULL);
 }
 
 static inline bool spin_trylock(spinlock_t *lock)
 {
-	return !READ_ONCE(lock->v) &&
-	       !__atomic_exchange_n(&lock->v, 1, __ATOMIC_ACQUIRE);
+	bool taken = !READ_ONCE(lock->v) &&
+		     !__atomic_exchange_n(&lock->v, 1, __ATOMIC_ACQUIRE);
+
+	if (taken)
+		port_set_holder(lock, &port_self);
+	return taken;
 }
 
 static inline void spin_lock(spinlock_t *lock)
@@ -94,6 +123,7 @@ static inline void spin_lock(spinlock_t *lock)
 
 static inline void spin_unlock(spinlock_t *lock)
 {
+	port_set_holder(lock, NULL);
 	__atomic_store_n(&lock->v, 0, __ATOMIC_RELEASE);
 }
 
@@ -137,7 +167,7 @@ static inline bool list_empty(const struct list_head *list)
 }
 
 #define list_entry(ptr, type, member)	container_of(ptr, type, member)
-/* Not by &pos->member: what is at the head is no entry, and not aligned as one */
+/* Not by &pos->member: the head is in no entry, and not aligned as there */
 #define list_at_head(pos, list, member)					\
 	((pos) == list_entry(list, typeof(*(pos)), member))
 #define list_for_each_entry(pos, list, member)				\
@@ -217,10 +247,10 @@ int port_decompress(const void *src, unsigned int len, void *dst);
  * For the tests.
  */
 extern long port_allocated;		/* allocations that were not freed */
-extern long port_bytes;			/* of what the engine counts by itself */
+extern long port_bytes;			/* of what the engine counts itself */
 extern long port_allocs;		/* allocations that were tried */
 extern long port_fail_at;		/* the one to fail, if > 0 */
-extern long port_fail_every;		/* one in so many fails, if > 0 */
+extern long port_fail_every;		/* each of this number fails, if > 0 */
 extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool port_raw_useless;		/* a frame gains nothing */
 extern bool (*port_stop)(void);		/* what port_should_stop() asks */

@@ -268,6 +268,7 @@ static void index_is_full(void)
 
 	setup();
 	owner = A.pool[0].shards;
+	spin_lock(&owner->lock);
 	for (key = 1; key < 3; key++)
 		CHECK(!tme_index_insert(&ix, tme_index_find(&ix, key), owner,
 					key, &entry));
@@ -280,6 +281,7 @@ static void index_is_full(void)
 	ix.nr = 2;
 	for (key = 1; key < 3; key++)
 		tme_index_erase(&ix, tme_index_find(&ix, key), owner, key);
+	spin_unlock(&owner->lock);
 	teardown();
 }
 

@@ -40,6 +40,7 @@
 #define __always_inline         always_inline
 #define static_assert           _Static_assert
 #define EXPORT_SYMBOL_GPL(name)
+#define lockdep_assert_held(l)  ASSERT(spin_is_locked(l))
 
 #define smp_load_acquire(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define smp_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
