@@ -388,7 +388,7 @@ static void wipe(char *area)
 struct churn {
 	struct tme_client *client;	/* get and put each page; or ... */
 	char *area;			/* ... copy it out and in */
-	u32 n;				/* of so many pages */
+	u32 n;				/* number of pages */
 };
 
 static double churn(const struct churn *churn, u32 run, char *page,
@@ -556,16 +556,11 @@ static void populate(struct tme_client *client, u32 n, const char *page)
 		put(client, i / OBJECT, i % OBJECT, page);
 }
 
-static void size(u32 n)
+/* How the cost of a page grows with their number; leaves two clients populated */
+static void size_growth(struct tme_client client[2], u32 n, char *page)
 {
-	static struct tme_client client[2];	/* SMALL and large */
-	u32 i;
 	struct churn churns[2] = { { .n = SMALL }, { .n = n } };
-	char *wiped = large_pages(WIPE), *page = large_pages(PAGE_SIZE);
-	double per[2], best, worst;
-	struct tme_stats stats[2];
-	char name[64];
-	u64 base;
+	char *wiped = large_pages(WIPE), name[64];
 	int r;
 
 	/* What the machine's memory does on its own, then the engine's, ... */
@@ -590,19 +585,22 @@ static void size(u32 n)
 	fill(page, false);
 	for (r = 0; r < 2; r++)
 		populate(&client[r], churns[r].n, page);
-	tme_client_stats(&client[1], &stats[1]);
-	per[0] = (double)stats[1].meta_bytes / n;
 	snprintf(name, sizeof(name), "get+put at %u pages, of at %u, runs", n,
 		 SMALL);
 	growth(name, "<= 1.5x", churns, 32, page, wiped);
 	growth("  the same, single random pages", "", churns, 1, page, wiped);
+	free(wiped);
+}
 
-	/* eviction: the same cost per page for few and for many */
-	best = 1e9;
-	worst = 0;
+/* Eviction: the same cost per page for few and for many */
+static void size_evict(struct tme_client client[2])
+{
+	double cost[ROUNDS], best = 1e9, worst = 0, t;
+	struct tme_stats stats[2];
+	u32 i;
+	int r;
+
 	for (i = 1000; i <= 100000; i *= 10) {
-		double cost[ROUNDS], t;
-
 		for (r = 0; r < ROUNDS; r++) {
 			t = now();
 			if (tme_evict(&host, i, NULL) != i)
@@ -622,31 +620,43 @@ static void size(u32 n)
 	    !stats[0].evicted && stats[1].evicted, "%lu of %lu",
 	    (unsigned long)stats[0].evicted,
 	    (unsigned long)(stats[0].evicted + stats[1].evicted));
+}
+
+static void size(u32 n)
+{
+	static struct tme_client client[2];	/* SMALL and large */
+	char *page = large_pages(PAGE_SIZE);
+	double per[2];
+	u64 base;
+	u32 i;
+
+	size_growth(client, n, page);
+	per[0] = (double)meta(&client[1]) / n;
+	size_evict(client);
 	client_destroy(&client[0]);
 	client_destroy(&client[1]);
 
 	client_init(&client[0], 0);
 	base = meta(&client[0]);
-	n = LEAST;
-	for (i = 0; i < n; i++)
+	for (i = 0; i < LEAST; i++)
 		put(&client[0], i, i, page);
-	per[1] = (double)(meta(&client[0]) - base) / n;
+	per[1] = (double)(meta(&client[0]) - base) / LEAST;
 	row("metadata per page, pages that share an object", "<= 64 B",
 	    per[0] <= 64, "%.1f B", per[0]);
 	row("metadata per page, one page per object", "<= 160 B",
 	    per[1] <= 160, "%.1f B", per[1]);
 	client_destroy(&client[0]);
-	longest_call("destroy", n, page);
-	longest_call("flush object", n, page);
+	longest_call("destroy", LEAST, page);
+	longest_call("flush object", LEAST, page);
 	free(page);
-	free(wiped);
 }
 
 /*
- * Many clients: a put at the limit, which evicts a page, and a question how
- * much is freeable.  One client puts, and has the same number of pages whoever
- * else is there; the others are idle, have OTHERS pages each, and by its weight
- * that is as much as they should have: so they compete to be evicted from.
+ * Many clients: a put at the limit, which evicts a page, and tme_freeable().
+ * One client puts, and has the same number of pages however many others there
+ * are.  The others are idle and have OTHERS pages each.  By the weight of the
+ * first, that is as much as they should have: so they compete to be evicted
+ * from.
  */
 #define FULL	16000u			/* pages of the client that puts */
 #define OTHERS	8u
