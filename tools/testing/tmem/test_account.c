@@ -71,10 +71,11 @@ static void *t_watch_persistent(void *arg)
 {
 	u64 n, most = 0;
 
-	while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE)) {
+	/* once at least, however late this thread runs */
+	do {
 		n = tme_client_frames(&A, true);
 		most = n > most ? n : most;
-	}
+	} while (__atomic_load_n((int *)arg, __ATOMIC_ACQUIRE));
 	pers_most = most;
 	return NULL;
 }

@@ -396,7 +396,19 @@ static void *t_putter(void *arg)
 	return NULL;
 }
 
-/* A put that began in a pool's last life brings no page of that kind to the next */
+/* How many pages A has, while it puts */
+static u64 pages_of_a(void)
+{
+	struct tme_stats st;
+
+	tme_client_stats(&A, &st);
+	return st.eph_pages + st.pers_pages;
+}
+
+/*
+ * A put that began in a pool's last life brings no page to the pool after its
+ * destruction, and none of that kind to the next pool
+ */
 static void put_knows_its_pool(void)
 {
 	pthread_t putter;
@@ -407,6 +419,7 @@ static void put_knows_its_pool(void)
 	pthread_create(&putter, NULL, t_putter, &putting);
 	for (n = 0; n < 20000 && !failures; n++) {
 		destroy_pool(&A, 2);
+		CHECK(!pages_of_a());
 		CHECK(tme_new_pool(&A, n & 1) == 2);
 		if (n & 1) {
 			sched_yield();

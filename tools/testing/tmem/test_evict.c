@@ -422,21 +422,36 @@ static void clients_cost_nothing(void)
 	CHECK(vain[1] <= 2 * vain[0]);
 }
 
-/* A search for a put that was in vain does not hide what others get after it */
+/*
+ * A put's search that was in vain does not hide pages from tme_evict(): neither
+ * a client's first page, nor one that takes it over its minimum without taking
+ * a chunk more, of which the host does not know
+ */
 static void last_page_is_found(void)
 {
 	struct tme_client *c;
-	int i;
+	int i, minimum;
 
 	CHECK(!tme_host_init(&host));
 	c = many_clients(20);
-	for (i = 0; i < 20; i++) {
-		tme_host_set_limit(&host, 10);
-		CHECK(put(&c[0], 1, 1, 1, 1, NOISE));
-		tme_host_set_limit(&host, ULONG_MAX);
-		CHECK(!put(&c[i], 0, 1, 1, 1, NOISE));
-		CHECK(tme_evict(&host, 1, NULL) == 1);
-		CHECK(tme_evict(&host, 1, NULL) == 0);
+	for (minimum = 0; minimum < 2; minimum++) {
+		for (i = 0; i < 20 && minimum; i++) {
+			CHECK(!put(&c[i], 0, 1, 1, 1, NOISE));
+			CHECK(!put(&c[i], 0, 1, 2, 2, NOISE));
+			tme_client_set_min(&c[i],
+					   tme_client_frames(&c[i], false));
+		}
+		for (i = 0; i < 20; i++) {
+			tme_host_set_limit(&host, 10);
+			CHECK(put(&c[0], 1, 1, 1, 1, NOISE));
+			tme_host_set_limit(&host, ULONG_MAX);
+			CHECK(host.barren);
+			CHECK(!put(&c[i], 0, 1, 3, 3, NOISE));
+			CHECK(!minimum || !put(&c[i], 0, 1, 4, 4, NOISE));
+			CHECK(host.barren == minimum);
+			CHECK(tme_evict(&host, 1, NULL) == 1);
+			CHECK(tme_evict(&host, 1, NULL) == 0);
+		}
 	}
 	destroy_many(c, 20);
 	tme_host_destroy(&host);
