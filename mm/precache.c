@@ -522,7 +522,7 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 
 	if (!fs)
 		return false;
-	/* __remove_mapping() would find that out, but after a copy or a flush */
+	/* __remove_mapping() would tell, but only after a copy or a flush */
 	if (folio_ref_count(folio) != 1 + folio_nr_pages(folio))
 		return true;
 	if (reclaimed && precache_may_put(fs, mapping, folio) &&

@@ -269,7 +269,8 @@ static void precache_large_folio_is_put_by_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 
-static void precache_failed_put_is_counted_and_leaves_nothing(struct kunit *test)
+static void
+precache_failed_put_is_counted_and_leaves_nothing(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
 	struct folio *folio;

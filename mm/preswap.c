@@ -57,22 +57,22 @@
  *
  *	Getting pages back: preswap_shrink
  *
- * Slot by slot: find a bit, bring the page into the swap cache, **mark it dirty**
- * (else reclaim could drop it and leave garbage on the device as the only
- * copy), clear the bit, flush.  The slot stays allocated, page tables
- * are not touched, and the folio will be written to the device if memory is
- * needed.  Puts are refused meanwhile, or the folio would come straight back.
+ * Slot by slot: find a bit, bring the page into the swap cache, **mark it
+ * dirty** (else reclaim could drop it and leave garbage on the device as the
+ * only copy), clear the bit, flush.  The slot stays allocated, page tables are
+ * not touched, and the folio will be written to the device if memory is needed.
+ * Puts are refused meanwhile, or the folio would come straight back.
  *
  * The folio must not take memory that its cgroup, or the system, then lacks.
  * So we reclaim nothing for it.  Nor must it be stuck: when the last swap slot
- * has gone, reclaim does not look at anonymous memory any more, not even at folios
- * that have a slot.  So where memory is short, or more than half of the slots are
- * in use, the page is written to the device at once: each slot has its block
- * there.  The folio for that is charged over the limit, as reclaim's own
- * allocations are.  At most a batch of such folios is under way.  They are
- * reclaimed when they have been written, as those of MADV_PAGEOUT are.  If a write
- * fails no other is tried.  Before a suspend there is little time: then we do
- * reclaim, and write only where there is still no memory.
+ * has gone, reclaim does not look at anonymous memory any more, not even at
+ * folios that have a slot.  So where memory is short, or more than half of the
+ * slots are in use, the page is written to the device at once: each slot has
+ * its block there.  The folio for that is charged over the limit, as reclaim's
+ * own allocations are.  At most a batch of such folios is under way.  They are
+ * reclaimed when they have been written, as those of MADV_PAGEOUT are.  If a
+ * write fails no other is tried.  Before a suspend there is little time: then
+ * we do reclaim, and write only where there is still no memory.
  *
  * A backend whose pages are memory of this kernel does the same when the system
  * has no memory: tmem_write_out().
@@ -164,7 +164,7 @@ VISIBLE_IF_KUNIT struct swap_info_struct *preswap_si(swp_entry_t entry)
 	return swp_swap_info(entry);
 }
 
-/* What zswap has of the slot is outdated now, and its shrinker would write it */
+/* zswap's copy of the slot is outdated now, and its shrinker would write it */
 VISIBLE_IF_KUNIT void preswap_drop_zswap(swp_entry_t entry)
 {
 	KUNIT_STATIC_STUB_REDIRECT(preswap_drop_zswap, entry);
@@ -478,8 +478,8 @@ static void preswap_writes_init(struct preswap_writes *writes)
 
 /*
  * Wait for the folios, and reclaim them: they are clean, in the swap cache and
- * mapped nowhere.  One that has been mapped since is treated as any other.  So is
- * one that could not be written: it is dirty again, and the only copy.
+ * mapped nowhere.  One that has been mapped since is treated as any other.  So
+ * is one that could not be written: it is dirty again, and the only copy.
  */
 static void preswap_reclaim(struct preswap_writes *writes)
 {
@@ -519,8 +519,8 @@ static struct folio *preswap_folio(swp_entry_t entry, bool reclaim,
 /*
  * Move a page from tmem to its slot on the device.  @folio is new, locked and
  * not read yet, so nobody else uses the slot until it is unlocked, and it will
- * be under writeback then.  Takes over the reference: reclaim needs the last one.
- * There is room for it in @writes.
+ * be under writeback then.  Takes over the reference: reclaim needs the last
+ * one.  There is room for it in @writes.
  *
  * Returns 0 when the bit is clear, or -errno; -EPERM if the cgroup forbids it.
  */
@@ -554,8 +554,8 @@ drop:
 }
 
 /*
- * Take the page of a locked folio out of tmem: it becomes the only copy.  Unlocks
- * and puts the folio.
+ * Take the page of a locked folio out of tmem: it becomes the only copy.
+ * Unlocks and puts the folio.
  *
  * Returns 0 when the bit is clear, or -errno.
  */
@@ -583,9 +583,9 @@ out:
 }
 
 /*
- * Move the page of one slot to the device, beyond any limit of memory.  A page that
- * is in the swap cache is only taken out of tmem.  No lock is waited for: the
- * task that holds it may be waiting for memory.
+ * Move the page of one slot to the device, beyond any limit of memory.  A page
+ * that is in the swap cache is only taken out of tmem.  No lock is waited for:
+ * the task that holds it may be waiting for memory.
  */
 static int preswap_push(swp_entry_t entry, struct preswap_writes *writes)
 {
@@ -683,8 +683,8 @@ static int preswap_shrink_pass(unsigned long target, unsigned long deadline,
 
 /*
  * Shrink to @target pages.  Bounded: gives up after @timeout, or a number of
- * passes that did not bring back a single page.  With @stay pages stay in memory
- * as long as reclaim finds any.
+ * passes that did not bring back a single page.  With @stay pages stay in
+ * memory as long as reclaim finds any.
  */
 static int preswap_shrink_to(unsigned long target, unsigned long timeout,
 			     bool stay)

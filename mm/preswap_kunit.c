@@ -195,7 +195,8 @@ static void preswap_store_sets_bit_and_load_leaves_it(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, preswap_zswap_drops(test));
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	preswap_expect_call(test, 0, FAKE_PUT_PAGE, entry);
-	KUNIT_EXPECT_TRUE(test, test_bit(77, preswap_dev(test, 1)->preswap_map));
+	KUNIT_EXPECT_TRUE(test,
+			  test_bit(77, preswap_dev(test, 1)->preswap_map));
 	preswap_expect_pages(test, 1);
 
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 0xa5));
@@ -227,10 +228,11 @@ static void preswap_large_folio_is_stored_by_pages(struct kunit *test)
 		preswap_expect_call(test, i, FAKE_PUT_PAGE,
 				    swp_entry(0, PRESWAP_OBJECT - 2 + i));
 	preswap_expect_pages(test, 4);
-	for (i = 0; i < 4; i++)
-		KUNIT_EXPECT_TRUE(test, preswap_loads(test,
-						      swp_entry(0, PRESWAP_OBJECT - 2 + i),
-						      0, 0x20 + i));
+	for (i = 0; i < 4; i++) {
+		entry = swp_entry(0, PRESWAP_OBJECT - 2 + i);
+		KUNIT_EXPECT_TRUE(test,
+				  preswap_loads(test, entry, 0, 0x20 + i));
+	}
 	KUNIT_EXPECT_EQ(test, 4, fake_event(PRESWAP_PUT));
 	KUNIT_EXPECT_EQ(test, 4, fake_event(PRESWAP_GET));
 }

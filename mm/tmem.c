@@ -334,7 +334,7 @@ void tmem_destroy_pool(int pool)
 	int ret;
 
 	if (TMEM_DEBUG)
-		xa_erase(&tmem_pools, pool);	/* before the id can come again */
+		xa_erase(&tmem_pools, pool); /* before the id comes back */
 	tmem_paranoid_destroy_pool(pool);
 	ret = tmem_ops->destroy_pool(pool);
 	trace_tmem_destroy_pool(pool, ret);
@@ -350,8 +350,8 @@ void tmem_destroy_pool(int pool)
  * @page: what to copy
  *
  * Context: process; see struct tmem_ops.
- * Return: 0; -EIO when an older copy may be left; another negative errno, and then
- * there is no copy, new or old.
+ * Return: 0; -EIO when an older copy may be left; another negative errno, and
+ * then there is no copy, new or old.
  */
 int tmem_put_page(int pool, const struct tmem_oid *oid, u32 index,
 		  struct page *page)

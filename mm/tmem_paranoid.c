@@ -12,8 +12,8 @@
  *
  * - A hit that has not the checksum of the last put.
  * - A hit when there must be no page: after a flush, after a put that failed,
- *   after an exclusive get.  A flush that failed may have left the page, but then
- *   the client must not ask.
+ *   after an exclusive get.  A flush that failed may have left the page, but
+ *   then the client must not ask.
  * - A persistent pool that has lost a page.
  * - A hit of precache that is not what the disk has.
  *
@@ -29,28 +29,29 @@
  * down, and a flush says nothing about a put that ended after the flush began,
  * nor about a get that began before the flush ended.
  *
- * The memory of a page of precache may change while it is put.  Then it does not
- * leave the page cache, and what was put is flushed before anybody can ask: that
- * the checksum is of neither state does no harm.
+ * The memory of a page of precache may change while it is put.  Then it does
+ * not leave the page cache, and what was put is flushed before anybody can ask:
+ * that the checksum is of neither state does no harm.
  *
  *
  *	When the disk may differ
  *
- * A hit is compared with the block that the file system would have read instead,
- * as it is on the disk now.  Who could write there?
+ * A hit is compared with the block that the file system would have read
+ * instead, as it is on the disk now.  Who could write there?
  *
- * - Writeback of this index: not while the folio is locked and not uptodate, and
- *   what was put was neither dirty nor under writeback.
+ * - Writeback of this index: not while the folio is locked and not uptodate,
+ *   and what was put was neither dirty nor under writeback.
  * - Whoever gives the block to another file: needs the invalidate_lock, or this
  *   folio's lock.
  * - A direct write to this file does not wait for a folio that comes into the
  *   page cache after the write has begun.  That is a race which direct I/O is
- *   allowed to lose.  But its end, which it is counted until, does wait for this
- *   folio.  So when nobody is counted after the block was read, nobody wrote.
+ *   allowed to lose.  But its end, which it is counted until, does wait for
+ *   this folio.  So when nobody is counted after the block was read, nobody
+ *   wrote.
  * - The journal, with data=journal: the block gets the data only when they are
  *   checkpointed.  Until then the buffer is dirty or belongs to a transaction,
- *   and jbd2_journal_try_to_free_buffers() leaves it, so that reclaim leaves the
- *   folio.  What has been put is on the disk.
+ *   and jbd2_journal_try_to_free_buffers() leaves it, so that reclaim leaves
+ *   the folio.  What has been put is on the disk.
  * - Who writes to the device below: is told to drop caches.  Tests that do
  *   switch this off (tmem_paranoid/disk).
  *

@@ -17,25 +17,26 @@
  *
  *	Giving memory back
  *
- * The unit is the frame.  A page takes a part of one, and zsmalloc frees a group
- * of frames (a zspage) when the last page in it has gone; so some evictions free
- * nothing and others a lot.  Reclaim must be told what really came free: if it
- * believes that it gets on, and finds no free page, it calls the OOM killer,
- * because its own estimate of what is reclaimable counts the LRU lists only.
+ * The unit is the frame.  A page takes a part of one, and zsmalloc frees a
+ * group of frames (a zspage) when the last page in it has gone; so some
+ * evictions free nothing and others a lot.  Reclaim must be told what really
+ * came free: if it believes that it gets on, and finds no free page, it calls
+ * the OOM killer, because its own estimate of what is reclaimable counts the
+ * LRU lists only.
  *
  * - The shrinker counts frames, and evicts until as many as it was asked for
  *   have come free.
- * - An OOM notifier does the same when the system has no memory, before a process
- *   is killed.  It has the last word: all ephemeral pages go before.
+ * - An OOM notifier does the same when the system has no memory, before a
+ *   process is killed.  It has the last word: all ephemeral pages go before.
  * - When there is none left, persistent pages are written to the swap device,
  *   where each has its slot.  A workqueue does that.  A task that reclaims
- *   memory for itself starts it when no swap slot is free, so that reclaim cannot
- *   swap out; the notifier in any case.  The notifier waits, but not for ever:
- *   the I/O may need the very memory that is waited for.
+ *   memory for itself starts it when no swap slot is free, so that reclaim
+ *   cannot swap out; the notifier in any case.  The notifier waits, but not for
+ *   ever: the I/O may need the very memory that is waited for.
  *
  * The shrinker knows no nodes: neither does zsmalloc tell on which one a page's
- * memory is, nor can the engine evict from one.  A page is stored on the node of
- * the CPU that evicts it, which is the page's own for kswapd.
+ * memory is, nor can the engine evict from one.  A page is stored on the node
+ * of the CPU that evicts it, which is the page's own for kswapd.
  *
  * What eviction would give back is counted in KReclaimable, and so in
  * MemAvailable; all of it on one node, for the same reason.
@@ -75,7 +76,7 @@
 /* How long the OOM killer waits for persistent pages to be written */
 #define TMEM_RAM_OOM_WAIT	(10 * HZ)
 
-/* What did not help before the OOM killer came is not tried again for so long */
+/* How long what did not help before the OOM killer came is not tried again */
 #define TMEM_RAM_PAUSE		(10 * HZ)
 
 /* How far KReclaimable may be from the truth, in frames */
@@ -87,9 +88,11 @@ static bool tmem_ram_up;		/* the two are initialised */
 
 static struct workqueue_struct *tmem_ram_wq;
 static DECLARE_WAIT_QUEUE_HEAD(tmem_ram_written);
-static atomic_t tmem_ram_writes_begun;	/* so often tmem_ram_write() was called */
+/* How often tmem_ram_write() was called */
+static atomic_t tmem_ram_writes_begun;
 static atomic_t tmem_ram_writes_ended;	/* and has returned */
-static unsigned long tmem_ram_pause = INITIAL_JIFFIES;	/* not before that time */
+/* No write begins before that time */
+static unsigned long tmem_ram_pause = INITIAL_JIFFIES;
 
 static unsigned int tmem_ram_max_percent = 20;
 static bool tmem_ram_compress = true;
@@ -105,7 +108,7 @@ static void tmem_ram_account(void)
 	static atomic_long_t counted;
 	long now, old;
 
-	/* Again if it has changed: the last one to count must not be outdated */
+	/* Repeat until stable: the last number counted must not be old */
 	for (;;) {
 		now = tme_freeable(&tmem_ram_host);
 		old = atomic_long_read(&counted);
@@ -118,10 +121,10 @@ static void tmem_ram_account(void)
 }
 
 /*
- * Evict until @nr frames have come free, or @left pages are dropped, or there are
- * none.  Counts @left down.  Returns how many frames have come free.  Descriptors
- * are not in that: they are parts of slabs, and reclaim itself counts the slabs
- * that come free.
+ * Evict until @nr frames have come free, or @left pages are dropped, or there
+ * are none.  Counts @left down.  Returns how many frames have come free.
+ * Descriptors are not in that: they are parts of slabs, and reclaim itself
+ * counts the slabs that come free.
  */
 static unsigned long tmem_ram_evict(unsigned long nr, unsigned long *left)
 {
@@ -197,8 +200,8 @@ static bool tmem_ram_may_write(void)
 }
 
 /*
- * Have persistent pages written, and wait until frames have come free, or a run of
- * the work that began after we asked has ended.  Returns how many have.
+ * Have persistent pages written, and wait until frames have come free, or a run
+ * of the work that began after we asked has ended.  Returns how many have.
  */
 static unsigned long tmem_ram_write_out(void)
 {
@@ -365,8 +368,8 @@ static const struct tmem_ops tmem_ram_ops = {
 };
 
 /*
- * Should reclaim have persistent pages written?  Where it cannot swap out, for want
- * of slots: it ends when none is free, and MGLRU when fewer than 64
+ * Should reclaim have persistent pages written?  Where it cannot swap out, for
+ * want of slots: it ends when none is free, and MGLRU when fewer than 64
  * (MIN_LRU_BATCH) are.  (There are fewer than none during swapoff.)  And only
  * for a task that reclaims because it must, not for kswapd.
  */
@@ -408,9 +411,9 @@ static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 
 /*
  * @freed is where all notifiers add what they have given back, in pages.  The
- * caller then tries again, whatever the memory is worth to it: it may be that of
- * another node.  While others go on putting pages that could last for ever.  So
- * calls that come within a second of one another evict no more pages, all
+ * caller then tries again, whatever the memory is worth to it: it may be that
+ * of another node.  While others go on putting pages that could last for ever.
+ * So calls that come within a second of one another evict no more pages, all
  * together, than there were at the first one.  oom_lock is held.
  */
 static int tmem_ram_oom(struct notifier_block *nb, unsigned long unused,

@@ -9,12 +9,13 @@
  *	What the hypervisor answers
  *
  * Without tmem it is -ENOSYS (not built), -ENODEV (not switched on), -EPERM or
- * -EACCES (not for this domain): then there is no backend, and no word about it.
+ * -EACCES (not for this domain): then there is no backend, and no word about
+ * it.
  *
- * A put that fails must leave no copy.  Xen 4.4 to 4.12 refuse a put for lack of
- * memory before they look for an older copy of the page.  So the page is
- * flushed whenever a put has failed; the interface has no way to say that this is
- * not needed.
+ * A put that fails must leave no copy.  Xen 4.4 to 4.12 refuse a put for lack
+ * of memory before they look for an older copy of the page.  So the page is
+ * flushed whenever a put has failed; the interface has no way to say that this
+ * is not needed.
  *
  * An operation on a pool that does not exist is -ENODEV.  For a flush that is
  * success: there is nothing to be found.
@@ -319,8 +320,8 @@ static bool xen_tmem_pools_are_gone(void)
 }
 
 /*
- * Also after a suspend that was cancelled.  Tasks are frozen; other CPUs' timers
- * do not run yet, so do not wait for RCU here.
+ * Also after a suspend that was cancelled.  Tasks are frozen; other CPUs'
+ * timers do not run yet, so do not wait for RCU here.
  */
 static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 			   void *unused)
@@ -339,8 +340,8 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 						  xen_tmem_flags(entry)),
 				   GFP_NOWAIT);
 	/*
-	 * Also for pools that another host had refused.  Freezable: a new id must
-	 * not be from a host that the domain has left meanwhile.
+	 * Also for pools that another host had refused.  Freezable: a new id
+	 * must not be from a host that the domain has left meanwhile.
 	 */
 	queue_work(system_freezable_wq, &xen_tmem_renew_work);
 	return NOTIFY_OK;
@@ -444,8 +445,8 @@ static struct notifier_block xen_tmem_resume_nb = {
 };
 
 /*
- * For the next kernel, which may not have tmem.  Otherwise the hypervisor does it,
- * and here it would only take swapped pages from tasks that still run.
+ * For the next kernel, which may not have tmem.  Otherwise the hypervisor does
+ * it, and here it would only take swapped pages from tasks that still run.
  */
 static void xen_tmem_destroy_pools(void)
 {
