@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The front door. Every target is one script; each says at its head what it does.
+# The front door. Each target is a script, which says at its head what it does.
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -7,8 +7,8 @@ help:
 #: make run           two domains on Xen without and with tmem: what it saves
 #:                    (BACKEND=ram: a guest without Xen)
 #: make test          the tests below; ends in a line "N passed, N failed"
-#: make test-all      with those that make test has no time for: several domains,
-#:                    an hour of torture
+#: make test-all      with those that make test has no time for: several
+#:                    domains, an hour of torture
 run:
 	@scripts/run $(BACKEND)
 test:
@@ -22,7 +22,8 @@ test-all:
 #: make fuzz          fuzz the engine (MINUTES=n, default 3)
 #: make mutants       are the tests worth anything? Breaks the code on purpose,
 #:                    all of it is long (MUTANTS="name..." only these;
-#:                    engine, guest or xen: those of the engine, the kernel, Xen)
+#:                    engine, guest or xen: those of the engine, the kernel,
+#:                    or Xen)
 #: make kunit         unit tests in a User Mode Linux kernel
 #: make test-guest    tests in a booted guest, with lockdep and KASAN
 #:                    (TESTS="name..." only these)
@@ -77,6 +78,6 @@ check-series:
 clean:
 	@scripts/clean
 
-.PHONY: help run test test-all check test-engine coverage fuzz mutants kunit test-guest \
-	test-rig test-xen torture bench-engine bench-xen tree refresh patches check-series \
-	clean
+.PHONY: help run test test-all check test-engine coverage fuzz mutants kunit \
+	test-guest test-rig test-xen torture bench-engine bench-xen tree \
+	refresh patches check-series clean

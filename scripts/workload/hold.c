@@ -3,10 +3,10 @@
  * hold MIB [write] - a program with a lot of data in anonymous memory
  *
  * Fills MIB of memory with records such as a heap is full of, tells so, and
- * then, for each line on the standard input, checks all of it and says how
- * many pages are right.  Ends at the end of input, or with status 1 at the
- * first wrong byte.  With "write" it also writes what it has checked: a page that
- * was swapped in has to be swapped out again, and cannot just be dropped.
+ * then, for each line on the standard input, checks all of it and says how many
+ * pages are right.  Ends at the end of input, or with status 1 at the first
+ * wrong byte.  With "write" it also writes what it has checked: a page that was
+ * swapped in has to be swapped out again, and cannot just be dropped.
  */
 #include <stdint.h>
 #include <stdio.h>
