@@ -11,8 +11,8 @@
 #			is LOG, has said of these tests, each name with WHERE
 #			behind it; and one line more, that the guest lived and
 #			nobody complained
-#   tap_end		"1..N"; 0 if all was ok. Dies when a test that was asked for
-#			is not there
+#   tap_end		"1..N"; 0 if all was ok. Dies when a test that was asked
+#			for is not there
 
 asked=() chosen=() known=" " tap_nr=0 tap_failed=0
 
@@ -23,7 +23,8 @@ choose()
 	known+="$* "
 	chosen=()
 	for test; do
-		if [ ${#asked[@]} -eq 0 ] || [[ " ${asked[*]} " == *" $test "* ]]; then
+		if [[ ${#asked[@]} -eq 0 ||
+		      " ${asked[*]} " == *" $test "* ]]; then
 			chosen+=("$test")
 		fi
 	done
