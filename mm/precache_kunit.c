@@ -1133,7 +1133,7 @@ static void precache_file_that_comes_back_finds_its_pages(struct kunit *test)
 	iput(file.inode);
 }
 
-/* A file whose inode has left memory, and is back: pages 1 and @other were put */
+/* A file whose inode has left memory and is back: pages 1, @other were put */
 static struct precache_mount precache_file_back(struct kunit *test,
 						pgoff_t other)
 {

@@ -184,7 +184,7 @@ static void tmem_ram_write(struct work_struct *work)
 		freed = max(freed, before - min(before, tmem_ram_frames(true)));
 		wake_up_all(&tmem_ram_written);
 	}
-	/* Not again soon, if a write has failed, or those left cannot be moved */
+	/* Not again soon if a write failed, or those left cannot be moved */
 	if (done < 0 || (!moved && tmem_persistent_pages()))
 		WRITE_ONCE(tmem_ram_pause, jiffies + TMEM_RAM_PAUSE);
 	atomic_inc(&tmem_ram_writes_ended);

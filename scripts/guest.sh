@@ -3,12 +3,14 @@
 #
 # Jobs for scripts/boot; for scripts that have sourced lib.sh
 #
-#   payload DIR FILE... <INIT	DIR becomes what a guest sees as /payload: these
-#			files and directories, and INIT as the program that it runs
-#   run_job NAME DIR OPTION...	boot that guest with these options of scripts/boot,
-#			as the step NAME; its console's log is that of the step
-#			with .console behind it. Removes DIR. The status is 0:
-#			what the job has said tells how it went, see tap.sh
+#   payload DIR FILE... <INIT	DIR becomes what a guest sees as /payload:
+#			these files and directories, and INIT as the program
+#			that it runs
+#   run_job NAME DIR OPTION...	boot that guest with these options of
+#			scripts/boot, as the step NAME; its console's log is
+#			that of the step with .console behind it. Removes DIR.
+#			The status is 0: what the job has said tells how it
+#			went, see tap.sh
 #   static_tmemctl DIR	tools/tmemctl becomes DIR/tmemctl, for the image, whose
 #			libraries may be older than this host's
 #   $COMPLAINTS		what no kernel should say, and
@@ -17,7 +19,10 @@
 # shellcheck disable=SC2034 # for the scripts
 XEN_COMPLAINTS='Assertion|Panic on CPU|Xen BUG|Xen WARN|Xen call trace'
 # shellcheck disable=SC2034 # for the scripts
-COMPLAINTS='\<BUG\>|WARNING:|Oops|Call Trace|KASAN|UBSAN|INFO: (possible|task|rcu|trying)|general protection|Kernel panic|possible recursive|inconsistent lock|suspicious RCU|held lock freed|unreferenced object'
+COMPLAINTS='\<BUG\>|WARNING:|Oops|Call Trace|KASAN|UBSAN|'
+COMPLAINTS+='INFO: (possible|task|rcu|trying)|general protection|Kernel panic|'
+COMPLAINTS+='possible recursive|inconsistent lock|suspicious RCU|'
+COMPLAINTS+='held lock freed|unreferenced object'
 
 payload()
 {
@@ -33,8 +38,8 @@ payload()
 
 run_job()
 {
-	step "$1" scripts/boot --payload "$2" --log "$BUILD/log/$1.log.console" \
-		"${@:3}" || :
+	step "$1" scripts/boot --payload "$2" \
+		--log "$BUILD/log/$1.log.console" "${@:3}" || :
 	rm -rf "$2"
 }
 

@@ -28,8 +28,9 @@ NOT_YET = ('Documentation/vm/', 'README.md', 'lib/tmem/', 'scripts/bench-xen',
 # Names that stand for others
 PLACEHOLDER = re.compile('NAME|FLAVOUR|NNNN')
 
-# In Debian's source of LZ4, which becomes a part of Xen under another name
-ELSEWHERE = 'lib/lz4.c', 'lib/lz4.h'
+# In Debian's source of LZ4, which becomes a part of Xen under another name; and
+# how subjects of commits for Xen begin
+ELSEWHERE = 'lib/lz4.c', 'lib/lz4.h', 'xen/tmem'
 
 
 def ours():
@@ -178,7 +179,7 @@ def all_tests():
                 found.update(re.findall(r'\w+', names))
             continue
         base = os.path.basename(name)
-        if base == 'domains':
+        if name == 'scripts/domains/dom0':
             for names in re.findall(r'^tests=\(([^)]*)', text, re.M):
                 found.update(names.split())
         if base in ('torture', 'torture.sh'):

@@ -407,4 +407,3 @@ unsigned long tme_evictable(struct tme_host *host)
 	return nr;
 }
 EXPORT_SYMBOL_GPL(tme_evictable);
-

@@ -270,8 +270,8 @@ static void reclaim_gives_memory_where_it_was_asked_for(void)
 
 /*
  * A client is the first to evict from, but its oldest pages free no memory:
- * each shares its page of metadata with many younger ones.  Then another client
- * has to give.
+ * each shares its page of metadata with many younger ones.  Then another
+ * client has to give.
  */
 static void reclaim_skips_clients_that_free_nothing(void)
 {
