@@ -31,7 +31,8 @@ payload()
 	shift
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	[ $# -eq 0 ] || cp -r "$@" "$dir"
+	# Files of ours are symbolic links in the tree
+	[ $# -eq 0 ] || cp -rL "$@" "$dir"
 	cat >"$dir/init"
 	chmod +x "$dir/init"
 }
