@@ -23,8 +23,8 @@
 #   xbuild TREE OUT TARGET...	of the hypervisor
 #   kconfig TREE OUT FRAGMENT...	OUT/.config: tinyconfig, and what these say
 #   source_package NAME DIR	the source of a Debian package, with its patches
-#   binary_package NAME DIR	what is in a Debian package, unpacked. Both are of
-#			$RELEASE, whatever release this host is
+#   binary_package NAME DIR	the content of a Debian package, unpacked. Both are
+#			of $RELEASE, whatever release this host is
 #   apt_sources		$BUILD/apt/list becomes the sources.list of $RELEASE
 #   pinned CMD...	apt-cache or apt-get on those, after apt_sources
 #   need PACKAGE...	install the Debian packages that are missing (as root or
@@ -44,10 +44,10 @@
 #   start CMD...	CMD in the background, as $child: all of its processes end
 #			when this script ends. Then: wait "$child"; child=
 #   stop		end it, and all of them
-#   CLEANUP+=(PATH)	removed when the script ends, however it ends. What must
-#			be whole or absent is made as a temporary name that is
-#			listed here, and then renamed. (A step's CMD is a
-#			subshell: list before the step)
+#   CLEANUP+=(PATH)	removed when the script ends, however it ends. A file
+#			that must be whole or absent is made under a temporary
+#			name, which is listed here, and then renamed. (A step's
+#			CMD is a subshell: list the name before the step)
 #
 # Ctrl-C, or a kill of the script, also ends the step that is running.
 
@@ -61,9 +61,9 @@ LINUX_NAME=linux-6.12 XEN_NAME=xen-4.17
 LINUX_VERSION=${LINUX_NAME#*-} LINUX_TREE=$BUILD/$LINUX_NAME \
 	XEN_VERSION=${XEN_NAME#*-} XEN_TREE=$BUILD/$XEN_NAME
 export LC_ALL=C
-# What one clone of this repository has compiled serves every other, too
+# Objects that one clone of this repository has compiled serve every other, too
 export CCACHE_BASEDIR=$TOP CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
-# Without a run of the preprocessor for each file that is not in the cache
+# Do not run the preprocessor for each file that is not in the cache
 export CCACHE_DEPEND=1
 mkdir -p "$BUILD/log"
 cd "$TOP"
@@ -71,7 +71,7 @@ cd "$TOP"
 CLEANUP=()
 child= ticker=
 
-# Each process ends what it has started, and that takes some seconds, but no more
+# Each process ends the processes that it has started, within some seconds
 stop()
 {
 	[ -n "$child" ] || return 0
@@ -272,8 +272,8 @@ xbuild()
 		-j "$JOBS" "${@:3}"
 }
 
-# The release that the images, Xen, LZ4 and, where this host has no source of it
-# installed, Linux come from, whatever release this host is
+# The release that the images, Xen and LZ4 come from, whatever release this host is;
+# and Linux, unless this host has its source installed
 RELEASE=bookworm
 
 # pinned CMD... - apt-get or apt-cache, on the packages of $RELEASE
@@ -298,8 +298,8 @@ suites()
 	sort -u
 }
 
-# The lists of these packages, apart from the host's own, once; and $BUILD/apt/list
-# says where they come from, as sources.list does. A subshell: for the lock
+# Fetch the lists of these packages, apart from the host's own, once. $BUILD/apt/list
+# says where they come from, as sources.list does. A subshell, so that the lock ends
 apt_sources()
 (
 	local dir=$BUILD/apt key=/usr/share/keyrings/debian-archive-keyring.gpg mirrors suite
@@ -331,7 +331,7 @@ apt_sources()
 )
 
 # newest NAME show|showsrc CMD... - CMD... NAME=VERSION, for the newest VERSION that
-# works: what the lists name may be gone by now, or not there yet
+# works: a mirror may have dropped a version that the lists name, or not have it yet
 newest()
 {
 	local name=$1 show=$2 version
