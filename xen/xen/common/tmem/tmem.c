@@ -7,7 +7,8 @@
  * memory of the hypervisor (port.h).  The engine (engine.c, the same source as
  * in Linux and in the tests in user space) keeps the pages, knows the limits,
  * and chooses what to evict.  This file is about the guest's arguments, about
- * what a domain may have, and about giving memory back to the heap.
+ * what a domain may have, and about giving memory back to the heap.  What the
+ * toolstack reads and sets is in control.c.
  *
  *
  *  Guest memory
@@ -87,59 +88,26 @@
 #include <asm/mem_sharing.h>
 #include <asm/p2m.h>
 #include <asm/paging.h>
-#include <public/sysctl.h>
 #include <public/tmem.h>
 #ifdef CONFIG_COMPAT
 #include <compat/tmem.h>
 #endif
-#include "engine.h"
+#include "domain.h"
 
 static bool __initdata opt_tmem;
 boolean_param("tmem", opt_tmem);
 
-static bool __read_mostly tmem_on;      /* from tmem_init() on */
-static struct tme_host tmem_host;
-
 #define TMEM_MAX_SHARED 16      /* of a host */
-#define TMEM_MAX_AUTH   16      /* of a domain */
 
-struct shared_pool {
-    struct tme_client client;   /* with pool 0 */
-    uint64_t uuid[2];
-    struct list_head list;      /* in shared_pools: can be joined */
-    struct list_head sharers;
-    unsigned int users;         /* sharers: entries in domains' shared[] */
-};
+bool __read_mostly tmem_on;
+struct tme_host tmem_host;
 
-struct sharer {
-    struct list_head list;      /* in shared_pool.sharers, under shared_lock */
-    const struct domain *d;
-};
-
-struct tmem_domain {
-    struct tme_client client;
-    bool frozen;                /* no new pages */
-    bool dying;                 /* under control_lock */
-    bool missed[TME_MAX_POOLS]; /* the last get: a hint for the next one */
-    unsigned int nr_auth;       /* under control_lock */
-    uint64_t auth[TMEM_MAX_AUTH][2]; /* under control_lock */
-    percpu_rwlock_t lock;       /* of shared[] */
-    struct shared_pool *shared[TME_MAX_POOLS];
-    struct sharer sharer[TME_MAX_POOLS];
-};
-
-/*
- * Held while a domain's settings or numbers are looked at from outside of it,
- * and while it looks whether it is authorised
- */
-static DEFINE_SPINLOCK(control_lock);
+DEFINE_SPINLOCK(tmem_control_lock);
+DEFINE_SPINLOCK(tmem_shared_lock);
+LIST_HEAD(tmem_shared_pools);
+static unsigned int nr_shared;          /* in tmem_shared_pools */
 
 static DEFINE_PERCPU_RWLOCK_GLOBAL(tmem_rwlock);
-
-/* Inside a domain's lock: of the list, its length, and all users */
-static DEFINE_SPINLOCK(shared_lock);
-static LIST_HEAD(shared_pools);
-static unsigned int nr_shared;
 
 /*
  * Persistent pages
@@ -148,6 +116,22 @@ static unsigned int nr_shared;
 unsigned int tmem_persistent_pages(const struct domain *d)
 {
     return d->tmem ? tme_client_frames(&d->tmem->client, true) : 0;
+}
+
+/*
+ * Persistent pages would not come with a domain that is saved: it must not
+ * suspend before it has brought them back.  Most kernels that use tmem do not
+ * know that.  One that puts while it suspends may lose what it puts.
+ */
+bool tmem_holds_pages(struct domain *d)
+{
+    bool holds;
+
+    spin_lock(&tmem_control_lock);
+    holds = tmem_persistent_pages(d);
+    spin_unlock(&tmem_control_lock);
+
+    return holds;
 }
 
 /*
@@ -177,51 +161,15 @@ static bool over_max_pages(struct domain *d)
  * Shared pools
  */
 
-static bool uuid_equal(const uint64_t *a, const uint64_t *b)
-{
-    return a[0] == b[0] && a[1] == b[1];
-}
-
-/* Says that a pool is not shared after all */
-static bool uuid_none(const uint64_t *uuid)
-{
-    return (uuid[0] & uuid[1]) == ~0ULL;
-}
-
-/* Under control_lock.  Return: where in @td->auth, or nr_auth */
-static unsigned int auth_find(const struct tmem_domain *td,
-                              const uint64_t *uuid)
-{
-    unsigned int i;
-
-    for ( i = 0; i < td->nr_auth; i++ )
-        if ( uuid_equal(td->auth[i], uuid) )
-            break;
-
-    return i;
-}
-
 static bool authorised(struct tmem_domain *td, const uint64_t *uuid)
 {
     bool found;
 
-    spin_lock(&control_lock);
+    spin_lock(&tmem_control_lock);
     found = auth_find(td, uuid) < td->nr_auth;
-    spin_unlock(&control_lock);
+    spin_unlock(&tmem_control_lock);
 
     return found;
-}
-
-/* Under shared_lock */
-static struct shared_pool *shared_find(const uint64_t *uuid)
-{
-    struct shared_pool *s;
-
-    list_for_each_entry ( s, &shared_pools, list )
-        if ( uuid_equal(s->uuid, uuid) )
-            return s;
-
-    return NULL;
 }
 
 /* Nobody uses it.  Return: 0, or -EAGAIN when there is more to do */
@@ -281,12 +229,12 @@ static struct shared_pool *shared_use(struct sharer *sharer,
 {
     struct shared_pool *s;
 
-    spin_lock(&shared_lock);
+    spin_lock(&tmem_shared_lock);
     s = shared_find(uuid);
     if ( !s && new && nr_shared < TMEM_MAX_SHARED )
     {
         s = new;
-        list_add_tail(&s->list, &shared_pools);
+        list_add_tail(&s->list, &tmem_shared_pools);
         nr_shared++;
     }
     if ( s && !may_share(sharer->d, s) )
@@ -296,7 +244,7 @@ static struct shared_pool *shared_use(struct sharer *sharer,
         list_add_tail(&sharer->list, &s->sharers);
         s->users++;
     }
-    spin_unlock(&shared_lock);
+    spin_unlock(&tmem_shared_lock);
 
     return s;
 }
@@ -319,7 +267,7 @@ static int shared_join(struct domain *d, const uint64_t *uuid)
     s = shared_use(sharer, uuid, NULL);
     if ( !s )
     {
-        /* It takes a while to make one: not under shared_lock */
+        /* It takes a while to make one: not under tmem_shared_lock */
         new = shared_new(uuid);
         rc = new ? -ENOSPC : -ENOMEM;
         s = shared_use(sharer, uuid, new);
@@ -363,7 +311,7 @@ static int shared_leave(struct tmem_domain *td, unsigned int id)
     s = td->shared[id];
     if ( s )
     {
-        spin_lock(&shared_lock);
+        spin_lock(&tmem_shared_lock);
         last = s->users == 1;
         if ( !last )
         {
@@ -375,7 +323,7 @@ static int shared_leave(struct tmem_domain *td, unsigned int id)
             list_del_init(&s->list);
             nr_shared--;
         }
-        spin_unlock(&shared_lock);
+        spin_unlock(&tmem_shared_lock);
 
         if ( last )
         {
@@ -861,9 +809,9 @@ int tmem_teardown(struct domain *d)
     if ( !td )
         return 0;
 
-    spin_lock(&control_lock);
+    spin_lock(&tmem_control_lock);
     td->dying = true;
-    spin_unlock(&control_lock);
+    spin_unlock(&tmem_control_lock);
 
     rc = tmem_soft_reset(d);
     if ( rc )
@@ -871,9 +819,9 @@ int tmem_teardown(struct domain *d)
     while ( tme_client_destroy(&td->client) )
         if ( general_preempt_check() )
             return -ERESTART;
-    spin_lock(&control_lock);
+    spin_lock(&tmem_control_lock);
     d->tmem = NULL;
-    spin_unlock(&control_lock);
+    spin_unlock(&tmem_control_lock);
     /*
      * Nobody is in tmem_persistent_pages(): its callers look under
      * page_alloc_lock whether the domain is dying, and domain_kill() has held
@@ -890,7 +838,6 @@ int tmem_teardown(struct domain *d)
  * Memory for others
  */
 
-#define TMEM_EVICT      32      /* pages at a time */
 #define TMEM_RECLAIM    256     /* pages, if others need so many */
 
 /* May be called under any lock, the heap's too */
@@ -948,338 +895,6 @@ void tmem_page_goes_offline(void)
 {
     if ( tmem_on )
         port_look_at_pages();
-}
-
-/*
- * Control
- */
-
-/*
- * With its lock held.  NULL: no such domain, it has no tmem, or who asks may
- * not know of that
- */
-static struct tmem_domain *control_get(struct domain *d)
-{
-    if ( xsm_tmem_control(XSM_PRIV, d) )
-        return NULL;
-
-    spin_lock(&control_lock);
-    if ( d->tmem && !d->tmem->dying )
-        return d->tmem;
-    spin_unlock(&control_lock);
-
-    return NULL;
-}
-
-static void control_put(void)
-{
-    spin_unlock(&control_lock);
-}
-
-/*
- * Persistent pages would not come with a domain that is saved: it must not
- * suspend before it has brought them back.  Most kernels that use tmem do not
- * know that.  One that puts while it suspends may lose what it puts.
- */
-bool tmem_holds_pages(struct domain *d)
-{
-    bool holds;
-
-    spin_lock(&control_lock);
-    holds = tmem_persistent_pages(d);
-    spin_unlock(&control_lock);
-
-    return holds;
-}
-
-static int control_freeze(domid_t domid, bool freeze)
-{
-    struct domain *d;
-    struct tmem_domain *td;
-    int rc = -ESRCH;
-
-    rcu_read_lock(&domlist_read_lock);
-    for_each_domain ( d )
-    {
-        if ( domid != XEN_SYSCTL_TMEM_ALL && domid != d->domain_id )
-            continue;
-        td = control_get(d);
-        if ( !td )
-            continue;
-        write_atomic(&td->frozen, freeze);
-        control_put();
-        rc = 0;
-    }
-    rcu_read_unlock(&domlist_read_lock);
-
-    return rc;
-}
-
-static int control_flush(struct xen_sysctl_tmem_op *op)
-{
-    uint64_t want = op->kib;
-    long bytes = 0;
-
-    op->flags = 0;
-    /* As much as there is time for; the caller sees how much it was */
-    while ( (uint64_t)max(bytes, 0L) >> 10 < want &&
-            tme_evict(&tmem_host, TMEM_EVICT, &bytes) )
-        if ( hypercall_preempt_check() )
-            goto out;
-    op->flags = XEN_SYSCTL_TMEM_DONE;
- out:
-    port_drain();
-    port_drain_others(false);
-    op->kib = max(bytes, 0L) >> 10;
-
-    return 0;
-}
-
-/* Under a lock that keeps the client */
-static void get_client(struct xen_sysctl_tmem_op *op,
-                       struct tme_client *client, struct tme_stats *stats)
-{
-    op->flags |= client->compress ? XEN_SYSCTL_TMEM_COMPRESS : 0;
-    op->weight = client->weight;
-    op->cap = client->cap == ULONG_MAX ? ~0ULL :
-              (uint64_t)client->cap << (PAGE_SHIFT - 10);
-    op->min = (uint64_t)client->min << (PAGE_SHIFT - 10);
-    tme_client_stats(client, stats);
-}
-
-static int control_get_domain(struct xen_sysctl_tmem_op *op,
-                              struct tme_stats *stats)
-{
-    struct domain *d;
-    struct tmem_domain *td = NULL;
-    unsigned int id;
-
-    rcu_read_lock(&domlist_read_lock);
-    for_each_domain ( d )
-        if ( d->domain_id >= op->domid && (td = control_get(d)) != NULL )
-            break;
-    if ( td )
-    {
-        op->domid = d->domain_id;
-        op->pools = 0;
-        for ( id = 0; id < TME_MAX_POOLS; id++ )
-            op->pools += tme_pool_flags(&td->client, id) >= 0;
-        op->flags = td->frozen ? XEN_SYSCTL_TMEM_FROZEN : 0;
-        get_client(op, &td->client, stats);
-        control_put();
-    }
-    rcu_read_unlock(&domlist_read_lock);
-
-    return td ? 0 : -ESRCH;
-}
-
-static int control_get_shared(struct xen_sysctl_tmem_op *op,
-                              struct tme_stats *stats)
-{
-    unsigned int nr = op->nr;
-    struct shared_pool *s;
-    int rc = -ENOENT;
-
-    spin_lock(&shared_lock);
-    list_for_each_entry ( s, &shared_pools, list )
-    {
-        if ( nr-- )
-            continue;
-        op->uuid[0] = s->uuid[0];
-        op->uuid[1] = s->uuid[1];
-        op->pools = s->users;
-        op->flags = XEN_SYSCTL_TMEM_SHARED;
-        get_client(op, &s->client, stats);
-        rc = 0;
-        break;
-    }
-    spin_unlock(&shared_lock);
-
-    return rc;
-}
-
-static int control_get_op(struct xen_sysctl_tmem_op *op)
-{
-    struct xen_sysctl_tmem_stats out;
-    struct tme_stats stats;
-    int rc;
-
-    if ( op->flags & ~XEN_SYSCTL_TMEM_SHARED )
-        return -EINVAL;
-
-    rc = op->flags ? control_get_shared(op, &stats)
-                   : control_get_domain(op, &stats);
-    if ( rc )
-        return rc;
-
-    out = (struct xen_sysctl_tmem_stats){
-        .eph_pages = stats.eph_pages, .pers_pages = stats.pers_pages,
-        .raw_pages = stats.raw_pages, .lz4_pages = stats.lz4_pages,
-        .meta_bytes = stats.meta_bytes, .used_bytes = stats.used_bytes,
-        .pers_bytes = stats.pers_bytes, .puts = stats.puts,
-        .put_fails = stats.put_fails, .gets = stats.gets,
-        .hits = stats.hits, .flushed = stats.flushed,
-        .evicted = stats.evicted,
-    };
-
-    return copy_to_guest(op->stats, &out, 1) ? -EFAULT : 0;
-}
-
-/* Under a lock that keeps the client */
-static void set_client(const struct xen_sysctl_tmem_op *op,
-                       struct tme_client *client)
-{
-    if ( op->mask & XEN_SYSCTL_TMEM_SET_WEIGHT )
-        tme_client_set_weight(client, op->weight);
-    if ( op->mask & XEN_SYSCTL_TMEM_SET_CAP )
-        tme_client_set_cap(client, op->cap == ~0ULL ? ULONG_MAX :
-                                   op->cap >> (PAGE_SHIFT - 10));
-    if ( op->mask & XEN_SYSCTL_TMEM_SET_MIN )
-        tme_client_set_min(client, op->min >> (PAGE_SHIFT - 10));
-    if ( op->mask & XEN_SYSCTL_TMEM_SET_COMPRESS )
-        tme_client_set_compress(client, op->flags & XEN_SYSCTL_TMEM_COMPRESS);
-}
-
-static int control_set_domain(const struct xen_sysctl_tmem_op *op)
-{
-    struct domain *d = rcu_lock_domain_by_id(op->domid);
-    struct tmem_domain *td;
-
-    if ( !d )
-        return -ESRCH;
-    td = control_get(d);
-    if ( td )
-    {
-        set_client(op, &td->client);
-        control_put();
-    }
-    rcu_unlock_domain(d);
-
-    return td ? 0 : -ESRCH;
-}
-
-static int control_set_shared(const struct xen_sysctl_tmem_op *op)
-{
-    struct shared_pool *s;
-
-    spin_lock(&shared_lock);
-    s = shared_find(op->uuid);
-    if ( s )
-        set_client(op, &s->client);
-    spin_unlock(&shared_lock);
-
-    return s ? 0 : -ENOENT;
-}
-
-static int control_set(const struct xen_sysctl_tmem_op *op)
-{
-    if ( op->mask & ~(XEN_SYSCTL_TMEM_SET_WEIGHT | XEN_SYSCTL_TMEM_SET_CAP |
-                      XEN_SYSCTL_TMEM_SET_MIN |
-                      XEN_SYSCTL_TMEM_SET_COMPRESS) ||
-         op->flags & ~(XEN_SYSCTL_TMEM_COMPRESS | XEN_SYSCTL_TMEM_SHARED) )
-        return -EINVAL;
-    if ( op->mask & XEN_SYSCTL_TMEM_SET_WEIGHT && !op->weight )
-        return -ERANGE;
-
-    return op->flags & XEN_SYSCTL_TMEM_SHARED ? control_set_shared(op)
-                                              : control_set_domain(op);
-}
-
-/* Under control_lock */
-static int set_auth(struct tmem_domain *td,
-                    const struct xen_sysctl_tmem_op *op)
-{
-    unsigned int i = auth_find(td, op->uuid);
-
-    if ( op->flags & XEN_SYSCTL_TMEM_AUTH )
-    {
-        if ( i >= TMEM_MAX_AUTH )
-            return -ENOSPC;
-        td->auth[i][0] = op->uuid[0];
-        td->auth[i][1] = op->uuid[1];
-        td->nr_auth += i == td->nr_auth;
-        return 0;
-    }
-
-    if ( i == td->nr_auth )
-        return -ENOENT;
-    td->nr_auth--;
-    memmove(td->auth[i], td->auth[i + 1],
-            (td->nr_auth - i) * sizeof(td->auth[i]));
-
-    return 0;
-}
-
-/* Under control_lock */
-static int get_auth(struct tmem_domain *td, struct xen_sysctl_tmem_op *op)
-{
-    if ( op->nr >= td->nr_auth )
-        return -ENOENT;
-    op->uuid[0] = td->auth[op->nr][0];
-    op->uuid[1] = td->auth[op->nr][1];
-
-    return 0;
-}
-
-static int control_auth(struct xen_sysctl_tmem_op *op)
-{
-    bool set = op->cmd == XEN_SYSCTL_TMEM_OP_SET_AUTH;
-    struct domain *d;
-    struct tmem_domain *td;
-    int rc = -ESRCH;
-
-    if ( op->flags & ~(set ? XEN_SYSCTL_TMEM_AUTH : 0) ||
-         (set && uuid_none(op->uuid)) )
-        return -EINVAL;
-
-    d = rcu_lock_domain_by_id(op->domid);
-    if ( !d )
-        return -ESRCH;
-    td = control_get(d);
-    if ( td )
-    {
-        rc = set ? set_auth(td, op) : get_auth(td, op);
-        control_put();
-    }
-    rcu_unlock_domain(d);
-
-    return rc;
-}
-
-int tmem_control(struct xen_sysctl_tmem_op *op)
-{
-    if ( !tmem_on )
-        return -ENODEV;
-    if ( op->mask && op->cmd != XEN_SYSCTL_TMEM_OP_SET )
-        return -EINVAL;
-
-    switch ( op->cmd )
-    {
-    case XEN_SYSCTL_TMEM_OP_THAW:
-    case XEN_SYSCTL_TMEM_OP_FREEZE:
-        return control_freeze(op->domid,
-                              op->cmd == XEN_SYSCTL_TMEM_OP_FREEZE);
-
-    case XEN_SYSCTL_TMEM_OP_FLUSH:
-        return control_flush(op);
-
-    case XEN_SYSCTL_TMEM_OP_QUERY_FREEABLE:
-        op->kib = (uint64_t)tmem_freeable_pages() << (PAGE_SHIFT - 10);
-        return 0;
-
-    case XEN_SYSCTL_TMEM_OP_GET:
-        return control_get_op(op);
-
-    case XEN_SYSCTL_TMEM_OP_SET:
-        return control_set(op);
-
-    case XEN_SYSCTL_TMEM_OP_SET_AUTH:
-    case XEN_SYSCTL_TMEM_OP_GET_AUTH:
-        return control_auth(op);
-
-    default:
-        return -EOPNOTSUPP;
-    }
 }
 
 static int __init cf_check tmem_init(void)
