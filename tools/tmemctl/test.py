@@ -30,6 +30,8 @@ POOL = "5a010203-0405-0607-0809-0a0b0c0d0e%02x"
 OTHER = "00000000-0000-0000-0000-000000000001"
 
 OK, FAILED, USAGE, NO_TMEM, NOT_FOUND = range(5)
+# In a background job of a shell it is ignored, and would be in what we start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 statuses = set()
 tests = []
 
