@@ -357,7 +357,7 @@ static void *t_pool_life(void *arg)
 {
 	int n, err;
 
-	for (n = 0; n < 2000; n++) {
+	for (n = 0; n < 6000; n++) {
 		/* the other thread may have destroyed the one made here */
 		err = tme_new_pool(&A, n & 1);
 		CHECK(err == 2 || err == 3);
