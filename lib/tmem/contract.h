@@ -122,8 +122,8 @@ enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
  *
  * struct port_scratch *port_scratch_get(void)
  * void port_scratch_put(struct port_scratch *scratch)
- *	Memory of the compressor, with its output in @buf.  No other call gets it
- *	until it is put.  Called without a lock of the engine.
+ *	Memory of the compressor, with its output in @buf.  No other call gets
+ *	it until it is put.  Called without a lock of the engine.
  *
  * int port_compress(struct port_scratch *scratch, const void *src,
  *		     unsigned int max)

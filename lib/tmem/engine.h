@@ -157,8 +157,8 @@ struct tme_client {
 /*
  * A branch has found that @i is below @size, a power of two.  This makes it
  * true where the CPU speculates on the branch, too: for numbers that a client
- * chooses.  As array_index_nospec(), in one instruction, which the compiler must
- * not see through.
+ * chooses.  As array_index_nospec(), in one instruction, which the compiler
+ * must not see through.
  */
 static inline u32 tme_clamp(u32 i, u32 size)
 {
