@@ -145,8 +145,8 @@ static long hog(bool compressible)
 /*
  * What a process gets with precache full, at least @enough.  When the last swap
  * slot goes, some MiB are on their way to or from the disk, with and without
- * tmem, and how many is chance.  What tmem keeps for itself is missing each time:
- * so the best of three rounds counts.
+ * tmem, and how many is chance.  What tmem keeps for itself is missing each
+ * time: so the best of three rounds counts.
  */
 static void hog_of(int percent, bool compressible, long enough)
 {

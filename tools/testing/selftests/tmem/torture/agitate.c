@@ -3,22 +3,23 @@
  * Evict what others are using, all the time, while they test.
  *
  * Precache only ever holds what reclaim has evicted, and preswap what was
- * swapped out.  A test of a file system that fits into memory tests neither.  So
- * this program reclaims memory from the cgroup that the tests run in, and does
- * what an administrator may do meanwhile: drops caches, shrinks preswap, turns
- * precache off and on, compacts memory.  It runs outside of that cgroup.
+ * swapped out.  A test of a file system that fits into memory tests neither.
+ * So this program reclaims memory from the cgroup that the tests run in, and
+ * does what an administrator may do at the same time: drops caches, shrinks
+ * preswap, turns precache off and on, compacts memory.  It runs outside of that
+ * cgroup.
  *
  *
  *	Pace
  *
- * The tests have to get on.  Taking pages as fast as they come back does not let
- * them: all they do then is read again what was taken.  Waiting for a time is
- * no better.  How far the tests get in that time depends on the machine, which
- * may be an emulated one, and on what else it does.  So what counts is the
- * progress of the tests:
+ * The tests have to get on.  Taking pages as fast as they come back does not
+ * let them: all they do then is read again what was taken.  Waiting for a time
+ * is no better.  How far the tests get in that time depends on the machine,
+ * which may be an emulated one, and on what else it does.  So what counts is
+ * the progress of the tests:
  *
- * - their memory has grown by half of what was taken: they have been at work, and
- *   there is something to be taken again;
+ * - their memory has grown by half of what was taken: they have been at work,
+ *   and there is something to be taken again;
  * - they have used several times as much CPU time as it took to take it.  To
  *   bring a page back costs about as much as to evict it, so most of their
  *   time was for something else.  With much less, fio and stress-ng do not end.
@@ -27,20 +28,21 @@
  * wanted), much more of the second is sufficient.  Both are quantities of the
  * cgroup, so that idle tests are left alone.
  *
- * There is no event to wait for: a cgroup tells when it exceeds a limit, but not
- * when it grows, and pressure has a window of 500 ms at least.  So we look each
- * TICK_MS, which is two reads of small files and costs a fraction of a percent.
+ * There is no event to wait for: a cgroup tells when it exceeds a limit, but
+ * not when it grows, and pressure has a window of 500 ms at least.  So we look
+ * each TICK_MS, which is two reads of small files and costs a fraction of a
+ * percent.
  *
  *
  *	The arena
  *
  * With --swap there is also anonymous memory of our own, with contents that we
  * know.  Each time a page is written it gets a new version, which is what its
- * words say.  Before, and after MADV_DONTNEED, there are zeros.  After MADV_FREE
- * the page is as it was, or zeros, as a whole; and one day may still become
- * zeros, until it is written again.  A child is a snapshot: it verifies all of
- * the arena, breaks COW in it, with versions that its parent does not use, and
- * verifies it once more, while its parent goes on.
+ * words say.  Before, and after MADV_DONTNEED, there are zeros.  After
+ * MADV_FREE the page is as it was, or zeros, as a whole; and one day may still
+ * become zeros, until it is written again.  A child is a snapshot: it verifies
+ * all of the arena, breaks COW in it, with versions that its parent does not
+ * use, and verifies it once more, while its parent goes on.
  */
 #define _GNU_SOURCE
 

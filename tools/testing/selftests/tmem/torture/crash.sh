@@ -4,12 +4,13 @@
 # crash.sh write kill|reset|panic|kexec - write files until the guest ends
 # crash.sh verify - what was said to be written is there
 #
-# Both in a guest that is only there for that, on $TMEM_DISK and $TMEM_SWAP0, which
-# the second finds as the first has left them.  "written N" is said of a file that
-# is on the disk, as far as fsync() goes.  Beside it files are read, and the
-# agitator sees to it that much of all that is in tmem when the guest ends: by
-# itself after some files, or by who started it and reads what it says.  After
-# "kexec" the second follows by itself.
+# Both in a guest that is only there for that, on $TMEM_DISK and $TMEM_SWAP0,
+# which the second finds as the first has left them.  "written N" is said of a
+# file that is on the disk, as far as fsync() goes.  Beside it files are read,
+# and the agitator sees to it that much of all that is in tmem when the guest
+# ends.  It ends by itself after some files; with "kill" the script that has
+# started it ends it, when it reads "crash: kill".  After "kexec" the second
+# follows by itself.
 here=$(cd "$(dirname "$0")" && pwd)
 dir=/tmp/crash
 cgroup=/sys/fs/cgroup/crash
@@ -32,15 +33,18 @@ vm()
 
 crash()
 {
-	echo "# precache_put $(vm precache_put) precache_get $(vm precache_get)" \
+	echo "# precache_put $(vm precache_put)" \
+		"precache_get $(vm precache_get)" \
 		"preswap_put $(vm preswap_put)"
-	[ "$(vm precache_put)" -gt 0 ] && [ "$(vm preswap_put)" -gt 0 ] || return
+	[ "$(vm precache_put)" -gt 0 ] && [ "$(vm preswap_put)" -gt 0 ] ||
+		return
 	# What was said has to leave the guest before it ends
 	echo "crash: $1"
 	case $1 in
 	reset) echo b >/proc/sysrq-trigger ;;
 	panic) echo c >/proc/sysrq-trigger ;;
-	kexec) "$here/kexec" "$here/vmlinuz" "$(cat /proc/cmdline) job=$here/verify" ;;
+	kexec) "$here/kexec" "$here/vmlinuz" \
+		"$(cat /proc/cmdline) job=$here/verify" ;;
 	esac
 	sleep infinity	# if that has failed, somebody else has to kill us
 }
@@ -50,16 +54,16 @@ write_files()
 	local nr
 
 	mke2fs -q -F -t ext3 -b 4096 -J size=4 "$TMEM_DISK" 200M &&
-		mkswap -q "$TMEM_SWAP0" && swapon "$TMEM_SWAP0" && mkdir -p $dir &&
-		mount -t ext3 "$TMEM_DISK" $dir || return
+		mkswap -q "$TMEM_SWAP0" && swapon "$TMEM_SWAP0" &&
+		mkdir -p $dir && mount -t ext3 "$TMEM_DISK" $dir || return
 	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 	mkdir $cgroup
 	echo 24M >$cgroup/memory.max
 	"$here/agitate" $dir --cgroup $cgroup --swap &
 	echo $$ >$cgroup/cgroup.procs
 	for ((nr = 0;; nr++)); do
-		content $nr >$dir/new && mv $dir/new $dir/$nr && sync $dir/$nr $dir ||
-			return
+		content $nr >$dir/new && mv $dir/new $dir/$nr &&
+			sync $dir/$nr $dir || return
 		echo "written $nr"
 		# These are in tmem by now, or have been
 		has $((nr / 2)) && has $((RANDOM % (nr + 1))) || {

@@ -4,14 +4,15 @@
 # kselftest.sh - Linux's own tests of memory, those that are beside this in
 # kselftest/, with swap; in a guest that is only there for that
 #
-# Prints "passed PROGRAM NAME" for each case that did, and at the end what tmem did
-# meanwhile.  Many fail or are skipped in a small guest, with tmem or without: what
-# one kernel passes, the other has to pass.
+# Prints "passed PROGRAM NAME" for each case that did, and at the end what tmem
+# did during all of them.  Many fail or are skipped in a small guest, with tmem
+# or without: what one kernel passes, the other has to pass.
 here=$(cd "$(dirname "$0")" && pwd)
 
 mkswap -q "$TMEM_SWAP0" && swapon "$TMEM_SWAP0" || exit
 mkdir -p /tmp/disk
-mke2fs -q -F -t ext4 -b 4096 "$TMEM_DISK" && mount "$TMEM_DISK" /tmp/disk || exit
+mke2fs -q -F -t ext4 -b 4096 "$TMEM_DISK" &&
+	mount "$TMEM_DISK" /tmp/disk || exit
 for program in "$here"/kselftest/*/*; do
 	name=${program##*/}
 	cd /tmp/disk || exit
@@ -26,7 +27,8 @@ for program in "$here"/kselftest/*/*; do
 	sed "s/^/# $name: /" /tmp/out | tail -n 300
 	[ $status -ne 0 ] || echo "passed $name"
 	# A number is where it stands, and addresses and sizes are what they are
-	sed -n 's/^ok [0-9]* //p' /tmp/out | grep -v '# SKIP' | sed 's/^- //; s/0x[0-9a-f]*//g' |
+	sed -n 's/^ok [0-9]* //p' /tmp/out | grep -v '# SKIP' |
+		sed 's/^- //; s/0x[0-9a-f]*//g' |
 		sort -u | sed "s/^/passed $name /"
 done
 cd /

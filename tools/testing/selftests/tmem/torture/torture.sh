@@ -5,20 +5,21 @@
 # only there for that
 # torture.sh --list
 #
-# A round is named FILESYSTEM:WORK[:faults].  The file system is made on $TMEM_DISK
-# and swap on $TMEM_SWAP0.  The work runs in a cgroup that has too little memory for
-# it, and beside it the agitator, which takes more away, so that pages go to tmem
-# and come back all the time.  With "faults", puts fail, gets miss, pages vanish,
-# and operations take long.  The work knows what it has to read.
+# A round is named FILESYSTEM:WORK[:faults].  The file system is made on
+# $TMEM_DISK and swap on $TMEM_SWAP0.  The work runs in a cgroup that has too
+# little memory for it, and beside it the agitator, which takes more away, so
+# that pages go to tmem and come back all the time.  With "faults", puts fail,
+# gets miss, pages vanish, and operations take long.  The work knows what it has
+# to read.
 #
-# Then all is taken down, and nothing may be left in tmem.  Each round is a line of
-# TAP, and before it one for machines:
+# Then all is taken down, and nothing may be left in tmem.  Each round is a line
+# of TAP, and before it one for machines:
 #
 #	# torture: ROUND operations N put N got N faults N mismatches N leaks N
 #
-# put and got count pages in precache and preswap; mismatches is what the work, the
-# agitator and CONFIG_TMEM_PARANOID have found; leaks are pages, and KiB of memory,
-# that the backend still has when it should have none.
+# put and got count pages in precache and preswap; mismatches is what the work,
+# the agitator and CONFIG_TMEM_PARANOID have found; leaks are pages, and KiB of
+# memory, that the backend still has when it should have none.
 here=$(cd "$(dirname "$0")" && pwd)
 tmem=/sys/kernel/mm/tmem
 ram=/sys/module/tmem_ram/parameters
@@ -59,15 +60,15 @@ number()
 	sed -n "s/.*\<$1 \([0-9]*\).*/\1/p" "$2" | tail -n 1 | grep . || echo 0
 }
 
-# backend ephemeral_pages|persistent_pages|evicted_pages - how many?  A hypervisor tells
-# of this domain if it is dom0
+# backend ephemeral_pages|persistent_pages|evicted_pages - how many?  A
+# hypervisor tells of this domain if it is dom0
 backend()
 {
-	local list
+	local list of_dom0="\"domid\": 0,.*\"$1\": \([0-9]*\)"
 
 	if [ -x "$here/tmemctl" ]; then
 		list=$("$here/tmemctl" --json list) &&
-			sed -n "s/.*\"domid\": 0,.*\"$1\": \([0-9]*\).*/\1/p" <<<"$list" |
+			sed -n "s/.*$of_dom0.*/\1/p" <<<"$list" |
 			grep . || echo 1000000
 	else
 		value "$ram/$1"
@@ -131,7 +132,9 @@ tear_down()
 	set_faults 0
 	echo 1 >$tmem/precache
 	echo 1 >$tmem/preswap
-	while read -r pid; do kill -9 "$pid"; done <$cgroup/cgroup.procs 2>/dev/null
+	while read -r pid; do
+		kill -9 "$pid"
+	done <$cgroup/cgroup.procs 2>/dev/null
 	until ! grep -q 'populated 1' $cgroup/cgroup.events; do sleep 0.1; done
 	rmdir $cgroup
 	! grep -q "^$TMEM_SWAP0\|^$(realpath "$TMEM_SWAP0")" /proc/swaps ||
@@ -144,8 +147,8 @@ inside()
 	(echo "$BASHPID" >$cgroup/cgroup.procs && exec "$@")
 }
 
-# The backend has nothing that can be evicted any more: not of the root file system
-# either, which the programs come from
+# The backend has nothing that can be evicted any more: not of the root file
+# system either, which the programs come from
 empty()
 {
 	for _ in {1..50}; do
@@ -171,16 +174,16 @@ left()
 }
 
 #
-# Work: sets $operations, adds to $wrong and $injected, and fails when something was
-# wrong
+# Work: sets $operations, adds to $wrong and $injected, and fails when something
+# was wrong
 #
 
 exercise()
 {
 	local status=0
 
-	inside "$here/exercise" $dir --seconds "$1" --seed "$seed" >/tmp/work 2>&1 ||
-		status=$?
+	inside "$here/exercise" $dir --seconds "$1" --seed "$seed" \
+		>/tmp/work 2>&1 || status=$?
 	operations=$(number ops /tmp/work)
 	wrong=$((wrong + $(number mismatches /tmp/work)))
 	return $status
@@ -192,35 +195,41 @@ fio_verify()
 	local status=0
 
 	inside fio --output=/tmp/work --directory=$dir --group_reporting \
-		--size=8M --verify=crc32c --verify_fatal=1 --verify_backlog=256 \
-		--time_based --runtime="$1" --randseed="$seed" --fallocate=none \
-		--name=buffered --rw=randrw --bssplit=4k/50:16k/30:60k/20 --ioengine=psync \
+		--size=8M --verify=crc32c --verify_fatal=1 \
+		--verify_backlog=256 --time_based --runtime="$1" \
+		--randseed="$seed" --fallocate=none \
+		--name=buffered --rw=randrw --bssplit=4k/50:16k/30:60k/20 \
+		--ioengine=psync \
 		--name=mapped --rw=randrw --bs=4k --ioengine=mmap \
-		--name=direct --rw=randrw --bs=4k --direct=1 --ioengine=libaio --iodepth=8 \
-		--name=mixed --rw=randwrite --bs=4k --ioengine=psync --direct=1 \
-		--verify_async=1 >/tmp/fio 2>&1 || status=$?
+		--name=direct --rw=randrw --bs=4k --direct=1 \
+		--ioengine=libaio --iodepth=8 \
+		--name=mixed --rw=randwrite --bs=4k --ioengine=psync \
+		--direct=1 --verify_async=1 >/tmp/fio 2>&1 || status=$?
 	cat /tmp/fio >>/tmp/work
-	operations=$(sed -n 's/.*issued rwts: total=\([0-9]*\),\([0-9]*\),.*/\1 \2/p' \
+	operations=$(sed -n \
+		's/.*issued rwts: total=\([0-9]*\),\([0-9]*\),.*/\1 \2/p' \
 		/tmp/work | awk '{ n += $1 + $2 } END { print n + 0 }')
 	wrong=$((wrong + $(grep -c 'verify: bad' /tmp/work)))
 	return $status
 }
 
-# Those of stress-ng that invalidate the page cache, and that swap.  Not madvise: it
-# poisons pages, and then is killed by that
+# Those of stress-ng that invalidate the page cache, and that swap.  Not
+# madvise: it poisons pages, and then is killed by that
 stressors=(hdd readahead fpunch fallocate copy-file sync-file iomix revio seek
 	   sendfile mmap msync vm bigheap brk stack mlock memfd)
 stress()
 {
-	local each=$(($1 / ${#stressors[@]} + 1)) status=0 name args
+	local each=$(($1 / ${#stressors[@]} + 1)) status=0 name args n
 
 	: >/tmp/work
 	operations=0
 	for name in "${stressors[@]}"; do
 		args=(--"$name" 1)
 		case $name in
-		hdd) args+=(--hdd-bytes 8M --hdd-opts "direct,rd-rnd,fadv-dontneed") ;;
-		readahead | fallocate | iomix | revio) args+=(--"$name-bytes" 8M) ;;
+		hdd) args+=(--hdd-bytes 8M
+			    --hdd-opts "direct,rd-rnd,fadv-dontneed") ;;
+		readahead | fallocate | iomix | revio)
+			args+=(--"$name-bytes" 8M) ;;
 		seek) args+=(--seek-size 8M) ;;
 		copy-file) args+=(--copy-file-bytes 128M) ;;
 		sync-file) args+=(--sync-file-bytes 8M) ;;
@@ -230,15 +239,16 @@ stress()
 		bigheap) args+=(--bigheap-growth 1M) ;;
 		esac
 		# Ends by itself; the limit is for one that never does
-		inside timeout -k 5 $((each * 20 + 60)) stress-ng "${args[@]}" --verify \
-			--timeout "$each" --temp-path $dir --oomable --metrics-brief \
-			--seed "$seed" >/tmp/stress 2>&1
+		inside timeout -k 5 $((each * 20 + 60)) stress-ng "${args[@]}" \
+			--verify --timeout "$each" --temp-path $dir --oomable \
+			--metrics-brief --seed "$seed" >/tmp/stress 2>&1
 		case $? in
 		0 | 3 | 4) ;;	# not supported here, or no resources
 		*) say "stress-ng --$name: status $?"; status=1 ;;
 		esac
-		operations=$((operations + $(awk -v n="$name" \
-			'$4 == n && $5 ~ /^[0-9]+$/ { print $5 }' /tmp/stress | grep . || echo 0)))
+		n=$(awk -v n="$name" '$4 == n && $5 ~ /^[0-9]+$/ { print $5 }' \
+			/tmp/stress | grep . || echo 0)
+		operations=$((operations + n))
 		wrong=$((wrong + $(grep -c ' fail: ' /tmp/stress)))
 		cat /tmp/stress >>/tmp/work
 	done
@@ -353,8 +363,8 @@ noflush()
 	[ $injected -eq 1 ] && [ $status -eq 0 ]
 }
 
-# All memory that the hypervisor has goes to dom0, and back, again and again: pages in
-# tmem give way, and there is none for puts
+# All memory that the hypervisor has goes to dom0, and back, again and again:
+# pages in tmem give way, and there is none for puts
 shortage()
 {
 	local target=/sys/devices/system/xen_memory/xen_memory0/target_kb now
@@ -409,14 +419,16 @@ run_round()
 		kill "$shortage"
 		wait "$shortage"
 		evicted=$(($(backend evicted_pages) - evicted))
-		say "the hypervisor has $(backend ephemeral_pages) ephemeral pages and" \
-			"$(backend persistent_pages) persistent; it has evicted $evicted"
+		say "the hypervisor has $(backend ephemeral_pages) ephemeral" \
+			"pages and $(backend persistent_pages) persistent;" \
+			"it has evicted $evicted"
 	fi
 	wrong=$((wrong + $(number mismatches /tmp/agitate)))
 	tear_down || failed+=" tear-down"
 	leaks=$(left)
 	[ "$leaks" -eq 0 ] ||
-		grep . $tmem/preswap_pages $ram/{used_bytes,*_pages} | sed 's/^/# left: /'
+		grep . $tmem/preswap_pages $ram/{used_bytes,*_pages} |
+			sed 's/^/# left: /'
 	put=$(($(vm precache_put) + $(vm preswap_put) - put))
 	got=$(($(vm precache_get) + $(vm preswap_get) - got))
 	wrong=$((wrong + $(value $paranoid/mistakes) - mistakes +
