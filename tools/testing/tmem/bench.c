@@ -556,7 +556,10 @@ static void populate(struct tme_client *client, u32 n, const char *page)
 		put(client, i / OBJECT, i % OBJECT, page);
 }
 
-/* How the cost of a page grows with their number; leaves two clients populated */
+/*
+ * How the cost of a page grows with the number of pages.  Leaves two clients
+ * populated
+ */
 static void size_growth(struct tme_client client[2], u32 n, char *page)
 {
 	struct churn churns[2] = { { .n = SMALL }, { .n = n } };
