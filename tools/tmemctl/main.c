@@ -89,7 +89,8 @@ uint32_t weight_of(const char *s)
 
 	errno = 0;
 	n = strtoull(s, &end, 10);
-	if (!isdigit((unsigned char)*s) || *end || errno || !n || n > UINT32_MAX)
+	if (!isdigit((unsigned char)*s) || *end || errno || !n ||
+	    n > UINT32_MAX)
 		die(USAGE, "weight: '%s' is not a number from 1 to %u", s,
 		    UINT32_MAX);
 	return n;

@@ -189,13 +189,14 @@ def list_of_many_or_few():
 
 @test
 def list_shows_sizes_in_four_digits():
+    shown = r" +(0|none|([1-9]\d{0,3}|\d{1,2}\.\d)[KMGTPE])"
     head, *rows = tmemctl("list", "domains=40").splitlines()
     for row in rows:
         for title in "Eph", "Pers", "Cap", "Min":
             end = head.index(title) + len(title)
             size = row[end - 7:end]
-            assert re.fullmatch(r" +(0|none|([1-9]\d{0,3}|\d{1,2}\.\d)[KMGTPE])",
-                                size), f"{title} is '{size}' in '{row}'"
+            assert re.fullmatch(shown, size), \
+                f"{title} is '{size}' in '{row}'"
 
 
 @test
@@ -285,7 +286,8 @@ def domain_vanishes():
     out = json.loads(tmemctl("-j list", "domains=3,gone=1"))
     equal([c["domid"] for c in out["domains"]], [0, 2])
     for command in "set guest1 min=1", "freeze guest1", f"auth guest1 {OTHER}":
-        contains(tmemctl(command, "gone=3", NOT_FOUND), "guest1: no such domain")
+        contains(tmemctl(command, "gone=3", NOT_FOUND),
+                 "guest1: no such domain")
     for command in "auth guest1", "--json auth guest1":
         for gone in 4, 5:
             contains(tmemctl(command, f"auth=2,gone={gone}", NOT_FOUND),
