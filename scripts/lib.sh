@@ -7,23 +7,26 @@
 #	. "$(dirname "$0")/lib.sh"
 #
 # and then runs in the repository's root with errexit, nounset and pipefail,
-# with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, with the names of
-# the sources ($LINUX_NAME, $LINUX_VERSION, $LINUX_TREE, and the same for Xen), and
-# has:
+# with $TOP (the root), $BUILD (build/, absolute) and $JOBS set, with the names
+# of the sources ($LINUX_NAME, $LINUX_VERSION, $LINUX_TREE, and the same for
+# Xen), and has:
 #
 #   die MESSAGE...	say why on stderr, exit 1
-#   our_files PATHSPEC...	those of our files below here that match. Symbolic
-#			links are left out: they stand for other files of ours
-#   overlay_of linux|xen	sets $name, what that source is called in build/,
-#			$from, where our files for it are here, $not_ours, which
-#			of those are not, as our_files wants it, and where what
-#			is made of it goes: $pristine, the source as it is,
-#			$tree, with our files, and $patches
+#   our_files PATHSPEC...
+#			those of our files below here that match. Symbolic links
+#			are left out: they stand for other files of ours
+#   overlay_of linux|xen
+#			sets $name, what that source is called in build/, $from,
+#			where our files for it are here, $not_ours, which of
+#			those are not, as our_files wants it, and where what is
+#			made of it goes: $pristine, the source as it is, $tree,
+#			with our files, and $patches
 #   kbuild TREE OUT TARGET...	make of a kernel, and
 #   xbuild TREE OUT TARGET...	of the hypervisor
-#   kconfig TREE OUT FRAGMENT...	OUT/.config: tinyconfig, and what these say
+#   kconfig TREE OUT FRAGMENT...
+#			OUT/.config: tinyconfig, and what these say
 #   source_package NAME DIR	the source of a Debian package, with its patches
-#   binary_package NAME DIR	the content of a Debian package, unpacked. Both are
+#   binary_package NAME DIR	what is in a Debian package, unpacked. Both are
 #			of $RELEASE, whatever release this host is
 #   apt_sources		$BUILD/apt/list becomes the sources.list of $RELEASE
 #   pinned CMD...	apt-cache or apt-get on those, after apt_sources
@@ -41,8 +44,8 @@
 #			end of the output and the log's path are shown. errexit
 #			works in a function only if step is no condition:
 #			'step ...', not 'step ... || ...'
-#   start CMD...	CMD in the background, as $child: all of its processes end
-#			when this script ends. Then: wait "$child"; child=
+#   start CMD...	CMD in the background, as $child: all of its processes
+#			end when this script ends. Then: wait "$child"; child=
 #   stop		end it, and all of them
 #   CLEANUP+=(PATH)	removed when the script ends, however it ends. A file
 #			that must be whole or absent is made under a temporary
@@ -71,7 +74,7 @@ cd "$TOP"
 CLEANUP=()
 child= ticker=
 
-# Each process ends the processes that it has started, within some seconds
+# Each process ends what it has started, which takes some seconds at most
 stop()
 {
 	[ -n "$child" ] || return 0
@@ -106,7 +109,8 @@ space()
 	local avail
 	avail=$(df --output=avail -m "$BUILD" | tail -n 1)
 	[ "$avail" -ge "$1" ] ||
-		die "$BUILD needs $1 MiB of free disk space, there are only ${avail// /}"
+		die "$BUILD needs $1 MiB of free disk space," \
+		    "there are only ${avail// /}"
 }
 
 lock()
@@ -193,7 +197,8 @@ step()
 		save_time "$name" $((SECONDS - start))
 	else
 		{
-			echo "$name: FAILED ($status) after $((SECONDS - start)) s"
+			echo "$name: FAILED ($status)" \
+				"after $((SECONDS - start)) s"
 			tail -n 25 "$log" | sed 's/^/    | /'
 			echo "    (all of it: ${log#"$TOP"/})"
 		} >&2
@@ -230,7 +235,8 @@ our_files()
 # The engine without its ports and KUnit tests: Linux and Xen have it in common
 engine_files()
 {
-	find "$TOP/lib/tmem" -maxdepth 1 -name '*.[ch]' ! -name '*_kunit.c' | sort
+	find "$TOP/lib/tmem" -maxdepth 1 -name '*.[ch]' ! -name '*_kunit.c' |
+		sort
 }
 
 # shellcheck disable=SC2034 # all of it is for the scripts
@@ -298,11 +304,13 @@ suites()
 	sort -u
 }
 
-# Fetch the lists of these packages, apart from the host's own, once. $BUILD/apt/list
-# says where they come from, as sources.list does. A subshell, so that the lock ends
+# The lists of these packages, apart from the host's own, once; and
+# $BUILD/apt/list says where they come from, as sources.list does. A subshell:
+# for the lock
 apt_sources()
 (
-	local dir=$BUILD/apt key=/usr/share/keyrings/debian-archive-keyring.gpg mirrors suite
+	local dir=$BUILD/apt mirrors suite
+	local key=/usr/share/keyrings/debian-archive-keyring.gpg
 
 	lock apt
 	[ ! -f "$dir/list" ] || exit 0
@@ -310,8 +318,10 @@ apt_sources()
 	# apt knows the suites only when it has this host's lists
 	mirrors=$(suites)
 	[ "$mirrors" ] || { apt update; mirrors=$(suites); }
-	[ "$mirrors" ] || die "no mirror of Debian in this host's package sources"
-	rm -rf "$dir"/{parts,lists,cache}	# not download, where a caller is
+	[ "$mirrors" ] ||
+		die "no mirror of Debian in this host's package sources"
+	# Not download, where a caller is
+	rm -rf "$dir"/{parts,lists,cache}
 	mkdir -p "$dir"/{parts,lists/partial,cache/archives/partial}
 	cat >"$dir/conf" <<-END
 		Dir::Etc::SourceList "/dev/null";
@@ -330,8 +340,8 @@ apt_sources()
 	mv "$dir/list.tmp" "$dir/list"
 )
 
-# newest NAME show|showsrc CMD... - CMD... NAME=VERSION, for the newest VERSION that
-# works: a mirror may have dropped a version that the lists name, or not have it yet
+# newest NAME show|showsrc CMD... - CMD... NAME=VERSION, for the newest VERSION
+# that works: what the lists name may be gone by now, or not there yet
 newest()
 {
 	local name=$1 show=$2 version
@@ -345,7 +355,8 @@ newest()
 		done
 		pinned apt-get -q update
 	done
-	die "$name cannot be downloaded from any of these:"$'\n'"$(cat "$BUILD/apt/list")"
+	die "$name cannot be downloaded from any of these:"$'\n'"$(
+		cat "$BUILD/apt/list")"
 }
 
 # source_package NAME DIR - unpacked and patched, as the distribution has it
@@ -378,7 +389,8 @@ need()
 
 	for package; do
 		dpkg-query -W -f='${db:Status-Status}\n' "$package" \
-			2>/dev/null | grep -qx installed || missing+=("$package")
+			2>/dev/null | grep -qx installed ||
+			missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
 	if [ "$(id -u)" -ne 0 ]; then

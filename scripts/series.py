@@ -7,8 +7,8 @@ usage: series.py MANIFEST PRISTINE REPO < NAMES
 NAMES are the overlay's files, below the current directory; PRISTINE is the
 unpacked source.  REPO is created: its first commit, tagged "pristine", holds
 the files that the overlay changes as they are in PRISTINE, and each further
-commit on its branch "series" is one step.  The description of that branch is the
-cover letter.
+commit on its branch "series" is one step.  The description of that branch is
+the cover letter.
 
 The manifest begins with the cover letter: its subject, an empty line and its
 text.  Then it lists the steps in order.  A line "== PATTERN" opens a step; its
