@@ -278,8 +278,8 @@ xbuild()
 		-j "$JOBS" "${@:3}"
 }
 
-# The release that the images, Xen and LZ4 come from, whatever release this host is;
-# and Linux, unless this host has its source installed
+# The release that the images, Xen and LZ4 come from, whatever release this host
+# is; and Linux, unless this host has its source installed
 RELEASE=bookworm
 
 # pinned CMD... - apt-get or apt-cache, on the packages of $RELEASE
