@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of precache: pages that are put and got, or must not be.
+ */
+
+#include <kunit/test.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/precache.h>
+#include <linux/vmstat.h>
+#include "precache_kunit.h"
+#include "tmem_kunit.h"
+
+void precache_vmstat_names(struct kunit *test)
+{
+	static const char *const names[] = {
+		PRECACHE_EVENTS(TMEM_EVENT_NAME)
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		KUNIT_EXPECT_STREQ(test, names[i],
+				   vm_event_name(PRECACHE_PUT + i));
+}
+
+void precache_put_and_exclusive_get(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+
+	folio = precache_clean_folio(test, fs->mapping, 5, 0, 0xa5);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_PUT_PAGE, fs, 5);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT));
+
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 5, 0xa5));
+	KUNIT_EXPECT_EQ(test, 2, fake_all_calls());
+	precache_expect_call(test, 1, FAKE_GET_PAGE, fs, 5);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_GET));
+	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_GET_MISS));
+
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 5, 0));
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_GET));
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_GET_MISS));
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT));
+	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_PUT_FAIL));
+	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_FLUSH));
+	KUNIT_EXPECT_EQ(test, 0, fake_event(PRECACHE_FLUSH_INODE));
+}
+
+void precache_large_folio_is_put_by_pages(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+	int i;
+
+	folio = precache_clean_folio(test, fs->mapping, 8, 2, 0x10);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, 4, fake_all_calls());
+	for (i = 0; i < 4; i++) {
+		precache_expect_call(test, i, FAKE_PUT_PAGE, fs, 8 + i);
+		KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 8 + i,
+						      0x10 + i));
+	}
+
+	/* Nor is a large folio filled */
+	precache_reclaim(test, fs, 8, 0x10);
+	fake_forget_calls();
+	folio = precache_folio(test, fs->mapping, 8, 2, 0);
+	KUNIT_EXPECT_FALSE(test, precache_get(folio, 0, false));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
+void
+precache_failed_put_is_counted_and_leaves_nothing(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+
+	precache_reclaim(test, fs, 9, 0x01);
+	fake_fail(FAKE_PUT_PAGE, 2, -ENOMEM);
+	folio = precache_clean_folio(test, fs->mapping, 8, 2, 0x10);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, 4, fake_event(PRECACHE_PUT));
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT_FAIL));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 8, 0x10));
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 9, 0));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 10, 0x12));
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 11, 0x13));
+}
+
+/* Then nothing has to be asked for or flushed */
+void precache_refused_put_leaves_no_mark(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+
+	fake_fail(FAKE_PUT_PAGE, 1, -ENOMEM);
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT_FAIL));
+	fake_forget_calls();
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 2));
+}
+
+void precache_backend_that_refuses_is_left_in_peace(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	unsigned int puts;
+	pgoff_t i;
+
+	fake_fail(FAKE_PUT_PAGE, 0, -ENOMEM);
+	for (i = 0; i < 256 + 3 * 64; i++)
+		precache_reclaim(test, fs, i, 1);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 0, 1));
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_calls(FAKE_PUT_PAGE));
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_all_calls());
+	KUNIT_EXPECT_EQ(test, 256 + 3, fake_event(PRECACHE_PUT_FAIL));
+
+	/* When it takes a page again that is noticed, and it gets all */
+	fake_fail(FAKE_PUT_PAGE, 0, 0);
+	for (i = 0; i < 64 && !fake_event(PRECACHE_PUT); i++)
+		precache_reclaim(test, fs, i, 2);
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRECACHE_PUT));
+	puts = fake_calls(FAKE_PUT_PAGE);
+	for (i = 0; i < 9; i++) {
+		precache_reclaim(test, fs, i, 3);
+		KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, i, 3));
+	}
+	/* It has the same patience again */
+	fake_fail(FAKE_PUT_PAGE, 1, -ENOMEM);
+	precache_reclaim(test, fs, 0, 4);
+	precache_reclaim(test, fs, 0, 5);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 0, 5));
+	KUNIT_EXPECT_EQ(test, puts + 11, fake_calls(FAKE_PUT_PAGE));
+}
+
+/* A page that is not put because of that has to be flushed like any other */
+void precache_page_not_put_after_refusals_is_flushed(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	pgoff_t i;
+
+	precache_reclaim(test, fs, 5, 1);
+	fake_fail(FAKE_PUT_PAGE, 0, -ENOMEM);
+	for (i = 0; i < 257; i++)
+		precache_reclaim(test, fs, 6, 2);
+	fake_forget_calls();
+	precache_reclaim(test, fs, 5, 3);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, 5);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
+void precache_obstacle_flushes_instead_of_put(struct kunit *test)
+{
+	const struct precache_obstacle *obstacle = test->param_value;
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+	int i, nr = 1 << obstacle->order;
+
+	if (obstacle->impossible)
+		kunit_skip(test, "not in this configuration");
+
+	folio = precache_clean_folio(test, fs->mapping, 4, obstacle->order, 1);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, nr, fake_calls(FAKE_PUT_PAGE));
+	KUNIT_EXPECT_EQ(test, nr, fake_pages());
+	fake_forget_calls();
+
+	folio = precache_clean_folio(test, fs->mapping, 4, obstacle->order, 2);
+	obstacle->raise(fs->inode, folio);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, nr, fake_all_calls());
+	for (i = 0; i < nr; i++)
+		precache_expect_call(test, i, FAKE_FLUSH_PAGE, fs, 4 + i);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	KUNIT_EXPECT_EQ(test, nr, fake_event(PRECACHE_FLUSH));
+}
+
+void precache_file_obstacle_refuses_get(struct kunit *test)
+{
+	const struct precache_obstacle *obstacle = test->param_value;
+	struct precache_mount *fs = precache_fs(test);
+
+	if (obstacle->impossible)
+		kunit_skip(test, "not in this configuration");
+
+	precache_reclaim(test, fs, 4, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_pages());
+	obstacle->raise(fs->inode, NULL);
+	fake_forget_calls();
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 4, 1));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+}
+
+/* It stays in the page cache, and so what is below it does no harm */
+void precache_busy_folio_stays_and_costs_no_call(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+	unsigned int order;
+
+	for (order = 0; order <= 2; order += 2) {
+		folio = precache_clean_folio(test, fs->mapping, 4, order, 1);
+		KUNIT_EXPECT_FALSE(test, precache_evict(fs->mapping, folio,
+							true));
+		fake_forget_calls();
+
+		folio = precache_clean_folio(test, fs->mapping, 4, order, 2);
+		folio_get(folio);
+		KUNIT_EXPECT_TRUE(test, precache_evict(fs->mapping, folio,
+						       true));
+		KUNIT_EXPECT_TRUE(test, precache_evict(fs->mapping, folio,
+						       false));
+		KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+	}
+}
+
+void precache_eviction_for_another_reason_flushes(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+
+	precache_reclaim(test, fs, 4, 1);
+	folio = precache_clean_folio(test, fs->mapping, 4, 0, 2);
+	precache_evict(fs->mapping, folio, false);
+	KUNIT_EXPECT_EQ(test, 2, fake_all_calls());
+	precache_expect_call(test, 1, FAKE_FLUSH_PAGE, fs, 4);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+}
+
+void precache_index_beyond_32_bits_is_refused(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct folio *folio;
+
+	precache_reclaim(test, fs, U32_MAX, 1);
+	precache_expect_call(test, 0, FAKE_PUT_PAGE, fs, U32_MAX);
+	precache_reclaim(test, fs, 0, 2);
+	fake_forget_calls();
+
+	/* It must be taken neither for page 0 nor for the last */
+	precache_reclaim(test, fs, (pgoff_t)U32_MAX + 1, 3);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs,
+					       (pgoff_t)U32_MAX + 1, 3));
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	/* What is not beyond it has to be flushed */
+	folio = precache_clean_folio(test, fs->mapping, U32_MAX, 1, 4);
+	precache_evict(fs->mapping, folio, true);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, U32_MAX);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 0, 2));
+}
+
+void precache_sysfs_gates_puts_only(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	char *buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	KUNIT_EXPECT_EQ(test, -EINVAL, fake_sysfs_write("precache", "x"));
+	fake_sysfs_read("precache", buf);
+	KUNIT_EXPECT_STREQ(test, "1\n", buf);
+
+	precache_reclaim(test, fs, 1, 1);
+	precache_reclaim(test, fs, 2, 2);
+	fake_forget_calls();
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "0"));
+	fake_sysfs_read("precache", buf);
+	precache_reclaim(test, fs, 1, 3);
+	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
+	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, 1);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 2, 2));
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "1"));
+	KUNIT_EXPECT_STREQ(test, "0\n", buf);
+
+	precache_reclaim(test, fs, 1, 4);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 4));
+}
+
+/* With what is there dropped, nothing has to be asked for or flushed */
+void precache_switched_off_and_dropped_costs_nothing(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test), *other;
+
+	precache_reclaim(test, fs, 1, 1);
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "0"));
+	precache_drop_fs(fs->sb);
+	KUNIT_EXPECT_EQ(test, 0, fake_pages());
+	fake_forget_calls();
+	precache_reclaim(test, fs, 1, 2);
+	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 2));
+	precache_flush_range(fs->mapping, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
+
+	/* What is mounted meanwhile goes on without */
+	other = precache_second_fs(test, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "1"));
+	precache_reclaim(test, fs, 1, 3);
+	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 3));
+	KUNIT_EXPECT_EQ(test, 1, fake_calls(FAKE_NEW_POOL));
+	fake_forget_calls();
+	precache_is_not_there(test, other);
+}
