@@ -3,7 +3,7 @@
  * KUnit tests of precache, with the fake backend of mm/tmem_kunit.c.  Here are
  * their list and what they share; they are in files by topic:
  *
- *	mm/precache_put_kunit.c		pages that are put and got, or must not be
+ *	mm/precache_put_kunit.c		pages that are put and got, or not
  *	mm/precache_flush_kunit.c	flushes of pages, ranges and files
  *	mm/precache_file_kunit.c	files and file systems that come and go
  *
