@@ -383,6 +383,19 @@ shortage()
 # Rounds
 #
 
+# For run_round: adds to $failed what its numbers say
+judge()
+{
+	[ $wrong -eq 0 ] || failed+=" mismatches"
+	[ "$leaks" -eq 0 ] || failed+=" leaks"
+	[ $operations -gt 0 ] || failed+=" nothing-done"
+	# Or it was no torture
+	[ $put -ge 100 ] || failed+=" too-few-puts"
+	[ $got -ge 20 ] || failed+=" too-few-gets"
+	[ "$evicted" -ge 1 ] || failed+=" nothing-evicted"
+	[ "$with" -eq 0 ] || [ "$injected" -ge 10 ] || failed+=" too-few-faults"
+}
+
 # run_round NAME SECONDS
 run_round()
 {
@@ -435,14 +448,7 @@ run_round()
 		 $(vm preswap_get_fail) - fatal))
 	echo "# torture: $1 operations $operations put $put got $got" \
 		"faults $injected mismatches $wrong leaks $leaks"
-	[ $wrong -eq 0 ] || failed+=" mismatches"
-	[ "$leaks" -eq 0 ] || failed+=" leaks"
-	[ $operations -gt 0 ] || failed+=" nothing-done"
-	# Or it was no torture
-	[ $put -ge 100 ] || failed+=" too-few-puts"
-	[ $got -ge 20 ] || failed+=" too-few-gets"
-	[ "$evicted" -ge 1 ] || failed+=" nothing-evicted"
-	[ "$with" -eq 0 ] || [ "$injected" -ge 10 ] || failed+=" too-few-faults"
+	judge
 	if [ "$failed" ]; then
 		tail -n 100 /tmp/work /tmp/agitate | sed 's/^/# /'
 		echo "not ok $((++nr)) - $1 # failed:$failed"
