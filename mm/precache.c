@@ -694,12 +694,17 @@ EXPORT_SYMBOL_GPL(precache_exclude);
  * @mapping: the file
  * @folio: locked, not uptodate; a part of the write may be in it
  *
- * If the write had its block read, the folio would be uptodate and clean now,
- * and not what the disk has.  Let its next user read the block again.  A
- * block that is new, and so dirty, is written as it is.  The folio has one
- * buffer, see precache_init_fs().
+ * If the write began at the start of the block and had the block read, the
+ * folio would be uptodate and clean now, and not what the disk has.  Let its
+ * next user, which mostly is the second attempt of this write, read the block
+ * again.
  *
- * Not for blocks in a journal: they may be dirty without saying so here.
+ * A block that is new, and so dirty, is written as it is; and while a block is
+ * being written it must not be read: it might come back as it was before.  Then
+ * exclude the file.  With the folio locked no writeback can begin.
+ *
+ * The folio has one buffer, see precache_init_fs().  Not for blocks in a
+ * journal: they may be dirty without saying so here.
  *
  * Context: any; also before there is a backend, which may come later.
  */
@@ -707,10 +712,13 @@ void precache_forget_copy(struct address_space *mapping, struct folio *folio)
 {
 	struct buffer_head *bh = folio_buffers(folio);
 
-	if (bh && !buffer_dirty(bh) && precache_fs_of(mapping))
+	if (!bh || buffer_dirty(bh) || !precache_fs_of(mapping))
+		return;
+	if (folio_test_writeback(folio))
+		precache_exclude(mapping);
+	else
 		clear_buffer_uptodate(bh);
 }
-EXPORT_SYMBOL_GPL(precache_forget_copy);
 
 static struct precache_filter *precache_new_filter(void)
 {

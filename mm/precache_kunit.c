@@ -343,6 +343,7 @@ static struct kunit_case precache_cases[] = {
 	KUNIT_CASE(precache_eviction_for_another_reason_flushes),
 	KUNIT_CASE(precache_busy_folio_stays_and_costs_no_call),
 	KUNIT_CASE(precache_index_beyond_32_bits_is_refused),
+	KUNIT_CASE(precache_short_copy_is_forgotten),
 	KUNIT_CASE(precache_sysfs_gates_puts_only),
 	KUNIT_CASE(precache_switched_off_and_dropped_costs_nothing),
 	KUNIT_CASE(precache_gate_refuses_get),

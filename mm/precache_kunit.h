@@ -73,6 +73,7 @@ void precache_file_obstacle_refuses_get(struct kunit *test);
 void precache_eviction_for_another_reason_flushes(struct kunit *test);
 void precache_busy_folio_stays_and_costs_no_call(struct kunit *test);
 void precache_index_beyond_32_bits_is_refused(struct kunit *test);
+void precache_short_copy_is_forgotten(struct kunit *test);
 void precache_sysfs_gates_puts_only(struct kunit *test);
 void precache_switched_off_and_dropped_costs_nothing(struct kunit *test);
 

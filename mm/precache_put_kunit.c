@@ -4,6 +4,7 @@
  */
 
 #include <kunit/test.h>
+#include <linux/buffer_head.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -257,6 +258,38 @@ void precache_index_beyond_32_bits_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	precache_expect_call(test, 0, FAKE_FLUSH_PAGE, fs, U32_MAX);
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 0, 2));
+}
+
+/* Unless its block is yet to be written, or is being written */
+void precache_short_copy_is_forgotten(struct kunit *test)
+{
+	struct precache_mount *fs = precache_fs(test);
+	struct address_space *mapping = fs->mapping;
+	struct buffer_head bh = { };
+	struct folio *folio;
+
+	folio = precache_folio(test, mapping, 5, 0, 0);
+	precache_forget_copy(mapping, folio);	/* it has no buffers */
+	folio_attach_private(folio, &bh);
+
+	set_buffer_uptodate(&bh);
+	set_buffer_dirty(&bh);
+	precache_forget_copy(mapping, folio);
+	KUNIT_EXPECT_TRUE(test, buffer_uptodate(&bh));
+
+	clear_buffer_dirty(&bh);
+	precache_forget_copy(mapping, folio);
+	KUNIT_EXPECT_FALSE(test, buffer_uptodate(&bh));
+	KUNIT_EXPECT_FALSE(test, test_bit(AS_NO_PRECACHE, &mapping->flags));
+
+	set_buffer_uptodate(&bh);
+	folio_test_set_writeback(folio);
+	precache_forget_copy(mapping, folio);
+	KUNIT_EXPECT_TRUE(test, buffer_uptodate(&bh));
+	KUNIT_EXPECT_TRUE(test, test_bit(AS_NO_PRECACHE, &mapping->flags));
+
+	folio_test_clear_writeback(folio);
+	folio_detach_private(folio);
 }
 
 void precache_sysfs_gates_puts_only(struct kunit *test)
