@@ -353,19 +353,32 @@ static void threads(void)
 	tme_host_destroy(&host);
 }
 
+static int pool_lives;		/* of t_pool_life(), so far */
+
+/* Make a pool, put to it, and destroy it, and one of the other thread */
+static void pool_life(int n, bool wait)
+{
+	int err, seen;
+
+	/* the other thread may have destroyed the one made here */
+	err = tme_new_pool(&A, n & 1);
+	CHECK(err == 2 || err == 3);
+	/* Until it must have found the pool.  This orders no memory access */
+	seen = READ_ONCE(pool_lives);
+	while (wait && READ_ONCE(pool_lives) < seen + 4)
+		sched_yield();
+	put(&A, 2, n & 3, n, n, SAME);
+	put(&A, 3, n & 3, n, n, SAME);
+	tme_destroy_pool(&A, err);
+	err = tme_destroy_pool(&A, 2 + (n >> 1 & 1));
+	CHECK(!err || err == -EAGAIN || err == -EINVAL);
+}
+
 static void *t_pool_life(void *arg)
 {
-	int n, err;
-
-	for (n = 0; n < 6000; n++) {
-		/* the other thread may have destroyed the one made here */
-		err = tme_new_pool(&A, n & 1);
-		CHECK(err == 2 || err == 3);
-		put(&A, 2, n & 3, n, n, SAME);
-		put(&A, 3, n & 3, n, n, SAME);
-		tme_destroy_pool(&A, err);
-		err = tme_destroy_pool(&A, 2 + (n >> 1 & 1));
-		CHECK(!err || err == -EAGAIN || err == -EINVAL);
+	while (READ_ONCE(*(int *)arg)) {
+		pool_life(pool_lives, false);
+		WRITE_ONCE(pool_lives, pool_lives + 1);
 	}
 	return NULL;
 }
@@ -373,14 +386,15 @@ static void *t_pool_life(void *arg)
 /* A thread that destroys a pool of another thread finds all of it made */
 static void pools_come_and_go(void)
 {
-	pthread_t thread[2];
-	int i;
+	pthread_t thread;
+	int running = 1, n;
 
 	setup();
-	for (i = 0; i < 2; i++)
-		pthread_create(&thread[i], NULL, t_pool_life, NULL);
-	for (i = 0; i < 2; i++)
-		pthread_join(thread[i], NULL);
+	pthread_create(&thread, NULL, t_pool_life, &running);
+	for (n = 0; n < 2000; n++)
+		pool_life(n, n % 80 == 0);
+	WRITE_ONCE(running, 0);
+	pthread_join(thread, NULL);
 	teardown();
 }
 

@@ -477,6 +477,44 @@ static void failed_put_removes_old(void)
 	teardown();
 }
 
+/*
+ * Let each allocation of a new object's put fail in turn.  The hash table can
+ * grow another time; but the object needs a place in it.
+ */
+static void failed_put_of_new_object(void)
+{
+	int others, site, err, failed = 0;
+	u64 used;
+
+	setup();
+	memset(host.key, 0, sizeof(host.key));
+	host.key[0] = 64ull << 32;	/* one shard, and the id is the hash */
+	for (others = 1; others < 3; others++) {
+		for (site = 1; site < 8; site++) {
+			CHECK(!put(&A, 1, 0, 0, 0, SAME));
+			/* leaves bucket 1 empty: object 1 takes a node there */
+			if (others == 2)
+				CHECK(!put(&A, 1, 2, 0, 2, SAME));
+			used = stats(&A).used_bytes;
+			port_fail_at = port_allocs + site;
+			err = put(&A, 1, 1, 0, 1, SAME);
+			port_fail_at = 0;
+			CHECK(!err || err == -ENOMEM);
+			failed += !!err;
+			CHECK(!err || stats(&A).used_bytes == used);
+			CHECK(get(&A, 1, 1, 0, 1, SAME) == (err ? -ENOENT : 0));
+			CHECK(!get(&A, 1, 0, 0, 0, SAME));
+			CHECK(others == 1 || !get(&A, 1, 2, 0, 2, SAME));
+			CHECK(!flush_object(&A, 1, 0));
+			CHECK(others == 1 || !flush_object(&A, 1, 2));
+			CHECK(err || !flush_object(&A, 1, 1));
+		}
+	}
+	/* the object, twice, and the node of bucket 1 */
+	CHECK(failed == 3);
+	teardown();
+}
+
 /* A get leaves the page in a shared pool, and makes it the last to go */
 static void shared_pool(void)
 {
@@ -564,6 +602,7 @@ const struct test store_tests[] = {
 	T(hash_merges_no_long_chains),
 	T(hash_merges_chains),
 	T(failed_put_removes_old),
+	T(failed_put_of_new_object),
 	T(shared_pool),
 	T(compress_toggled),
 	T(corruption_is_no_hit),
