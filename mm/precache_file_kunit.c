@@ -289,18 +289,25 @@ void precache_file_that_comes_back_soon_flushes_all(struct kunit *test)
 	iput(file.inode);
 }
 
+/* A page that tmem may have is in the page cache, too */
+static void precache_cache_page(struct kunit *test, struct precache_mount *file,
+				pgoff_t index)
+{
+	struct folio *folio = filemap_grab_folio(file->mapping, index);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
 /* At umount a flush for each file would be for nothing */
 void precache_unmount_flushes_no_file(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
 	struct precache_mount file = precache_file(test, 0);
-	struct folio *folio;
 
 	precache_reclaim(test, &file, 1, 1);
-	folio = filemap_grab_folio(file.mapping, 1);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
-	folio_unlock(folio);
-	folio_put(folio);
+	precache_cache_page(test, &file, 1);
 	fake_forget_calls();
 	/* As in generic_shutdown_super() */
 	fs->sb->s_flags &= ~SB_ACTIVE;
@@ -340,13 +347,9 @@ void precache_file_obstacle_leaves_nothing(struct kunit *test)
 void precache_cached_file_leaves_nothing(struct kunit *test)
 {
 	struct precache_mount file = precache_file(test, 0);
-	struct folio *folio;
 
 	precache_reclaim(test, &file, 1, 1);
-	folio = filemap_grab_folio(file.mapping, 1);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
-	folio_unlock(folio);
-	folio_put(folio);
+	precache_cache_page(test, &file, 1);
 	KUNIT_EXPECT_EQ(test, 1, fake_pages());
 	iput(file.inode);
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
