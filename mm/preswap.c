@@ -48,11 +48,17 @@
  * a page can be swapped in and out by others and be put.
  *
  *
- *	A get leaves the copy
+ *	A get takes the page out
  *
- * The bit stays set after swap-in.  As long as the folio is clean, reclaim may
- * drop it for free.  When it is written to, its slot is freed, or a later
- * swap-out puts again, over the old copy.
+ * Two copies of a page would cost twice its memory, and most pages that are
+ * swapped in are written to before they are swapped out again.  So when a folio
+ * is swapped in, its page leaves tmem: the folio is marked dirty, the bit is
+ * cleared, the page flushed.  All of that happens while the folio is locked in
+ * the swap cache.
+ *
+ * A folio that bypasses the swap cache (do_swap_page() with a device that is
+ * memory) leaves the copy.  Its slot is freed next, and the page with it.  Or,
+ * when the fault is given up, the slot stays, and the copy is still needed.
  *
  *
  *	Getting pages back: preswap_shrink
@@ -358,15 +364,11 @@ refused:
 	return false;
 }
 
-/**
- * __preswap_load() - swap a folio in from tmem
- * @folio: locked, not uptodate; the caller owns SWAP_HAS_CACHE of its slots
- *
- * Context: process, may sleep.
- * Return: false when the folio is not in tmem.  True when nobody else may be
- * asked: the folio is uptodate, or it is lost.
+/*
+ * Copy a folio out of tmem, and leave it there.  Returns as __preswap_load()
+ * does.
  */
-bool __preswap_load(struct folio *folio)
+static bool preswap_read(struct folio *folio)
 {
 	swp_entry_t entry = folio->swap;
 	struct tmem_oid oid = preswap_oid(entry);
@@ -389,6 +391,28 @@ bool __preswap_load(struct folio *folio)
 	count_vm_event(PRESWAP_GET);
 	flush_dcache_folio(folio);
 	folio_mark_uptodate(folio);
+	return true;
+}
+
+/**
+ * __preswap_load() - swap a folio in from tmem
+ * @folio: locked, not uptodate; the caller owns SWAP_HAS_CACHE of its slots
+ *
+ * A folio in the swap cache becomes the only copy, see "A get takes the page
+ * out" above.
+ *
+ * Context: process, may sleep.
+ * Return: false when the folio is not in tmem.  True when nobody else may be
+ * asked: the folio is uptodate, or it is lost.
+ */
+bool __preswap_load(struct folio *folio)
+{
+	if (!preswap_read(folio))
+		return false;
+	if (folio_test_uptodate(folio) && folio_test_swapcache(folio)) {
+		folio_mark_dirty(folio);
+		preswap_drop(folio->swap, 1);
+	}
 	return true;
 }
 
@@ -533,7 +557,7 @@ static int preswap_write(struct folio *folio, struct preswap_writes *writes)
 	if (!mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
 		goto drop;
 	ret = 0;
-	if (!__preswap_load(folio))
+	if (!preswap_read(folio))
 		goto drop;		/* the slot has just been used anew */
 	ret = -EIO;
 	if (!folio_test_uptodate(folio))
@@ -638,12 +662,13 @@ VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry, bool stay,
 		if (!folio)
 			return -ENOMEM;
 	}
-	if (alloced) {
-		if (!stay && mem_cgroup_swap_full(folio) &&
-		    mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
-			return preswap_write(folio, writes);
-		swap_read_folio(folio, NULL);
-	}
+	if (alloced && !stay && mem_cgroup_swap_full(folio) &&
+	    mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
+		return preswap_write(folio, writes);
+	if (alloced && preswap_read(folio))
+		return preswap_keep(folio, entry);
+	if (alloced)
+		swap_read_folio(folio, NULL);	/* used anew, see above */
 	folio_lock(folio);
 	return preswap_keep(folio, entry);
 }

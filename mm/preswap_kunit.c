@@ -20,6 +20,7 @@
 #include <linux/swapops.h>
 #include <linux/tmem.h>
 #include <linux/vmstat.h>
+#include "swap.h"
 #include "tmem_kunit.h"
 
 #define PRESWAP_DEVICES		2
@@ -65,6 +66,9 @@ static int preswap_test_init(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, si);
 		si->type = i;
 		si->max = PRESWAP_SLOTS;
+		/* Where a folio is marked dirty */
+		KUNIT_ASSERT_EQ(test, 0,
+				init_swap_address_space(i, PRESWAP_SLOTS));
 		t->si[i] = si;
 		KUNIT_ASSERT_EQ(test, 0, preswap_swapon(si));
 		KUNIT_ASSERT_NOT_NULL(test, si->preswap_map);
@@ -81,6 +85,7 @@ static void preswap_test_exit(struct kunit *test)
 	for (i = 0; t && i < PRESWAP_DEVICES && t->si[i]; i++) {
 		preswap_invalidate(swp_entry(i, 0), t->si[i]->max);
 		preswap_swapoff(t->si[i]);
+		exit_swap_address_space(i);
 	}
 }
 
@@ -156,6 +161,7 @@ static bool preswap_loads(struct kunit *test, swp_entry_t entry,
 		return false;
 	}
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
 	KUNIT_EXPECT_TRUE(test, fake_folio_has(folio, byte));
 	return true;
 }
@@ -187,7 +193,7 @@ static void preswap_vmstat_names(struct kunit *test)
 				   vm_event_name(PRESWAP_PUT + i));
 }
 
-static void preswap_store_sets_bit_and_load_leaves_it(struct kunit *test)
+static void preswap_store_sets_bit_and_load_clears_it(struct kunit *test)
 {
 	swp_entry_t entry = swp_entry(1, 77);
 
@@ -199,22 +205,44 @@ static void preswap_store_sets_bit_and_load_leaves_it(struct kunit *test)
 			  test_bit(77, preswap_dev(test, 1)->preswap_map));
 	preswap_expect_pages(test, 1);
 
-	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 0xa5));
-	KUNIT_EXPECT_EQ(test, 2, fake_all_calls());
-	preswap_expect_call(test, 1, FAKE_GET_PAGE, entry);
-	preswap_expect_pages(test, 1);
-	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 0xa5));
-
-	/* The next swap-out to the slot puts over it */
+	/* A swap-out to the same slot puts over it */
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, entry, 0, 0x5a));
 	preswap_expect_pages(test, 1);
+
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 0x5a));
+	KUNIT_EXPECT_EQ(test, 4, fake_all_calls());
+	preswap_expect_call(test, 2, FAKE_GET_PAGE, entry);
+	preswap_expect_call(test, 3, FAKE_FLUSH_PAGE, entry);
+	preswap_expect_pages(test, 0);
+	KUNIT_EXPECT_FALSE(test, preswap_loads(test, entry, 0, 0x5a));
 
 	KUNIT_EXPECT_EQ(test, 2, fake_event(PRESWAP_PUT));
-	KUNIT_EXPECT_EQ(test, 3, fake_event(PRESWAP_GET));
+	KUNIT_EXPECT_EQ(test, 1, fake_event(PRESWAP_GET));
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_PUT_FAIL));
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_GET_FAIL));
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_FLUSH));
+}
+
+/* Without the swap cache: the slot is freed next, or still needs the page */
+static void preswap_expect_copy(struct kunit *test, swp_entry_t entry, u8 byte)
+{
+	struct folio *folio = preswap_folio(test, entry, 0, 0);
+
+	folio_clear_swapcache(folio);
+	KUNIT_EXPECT_TRUE(test, preswap_load(folio));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_dirty(folio));
+	KUNIT_EXPECT_TRUE(test, fake_folio_has(folio, byte));
+}
+
+static void preswap_load_beside_the_swap_cache_leaves_it(struct kunit *test)
+{
+	swp_entry_t entry = swp_entry(1, 77);
+
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, entry, 0, 0xa5));
+	preswap_expect_copy(test, entry, 0xa5);
+	preswap_expect_copy(test, entry, 0xa5);
+	preswap_expect_pages(test, 1);
 }
 
 static void preswap_large_folio_is_stored_by_pages(struct kunit *test)
@@ -269,9 +297,9 @@ static void preswap_store_is_all_or_nothing(struct kunit *test)
 	for (i = 8; i < 12; i++)
 		KUNIT_EXPECT_FALSE(test, preswap_loads(test, swp_entry(0, i),
 						       0, 0));
+	preswap_expect_pages(test, 2);
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 7), 0, 1));
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 12), 0, 4));
-	preswap_expect_pages(test, 2);
 }
 
 static void preswap_failed_duplicate_put_clears_the_bit(struct kunit *test)
@@ -380,8 +408,8 @@ static void preswap_sysfs_gates_puts_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 	preswap_expect_call(test, 0, FAKE_FLUSH_PAGE, swp_entry(0, 5));
 	KUNIT_EXPECT_FALSE(test, preswap_loads(test, swp_entry(0, 5), 0, 0));
-	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 6), 0, 2));
 	preswap_expect_pages(test, 1);
+	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 6), 0, 2));
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap", "1"));
 	KUNIT_EXPECT_STREQ(test, "0\n", buf);
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_PUT_FAIL));
@@ -486,7 +514,7 @@ static void preswap_handle_beyond_32_bits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (1 << 20) + 3, fake_last_call()->oid.oid[1]);
 	KUNIT_EXPECT_EQ(test, 7, fake_last_call()->index);
 	KUNIT_EXPECT_TRUE(test, preswap_test(entry, 1));
-	KUNIT_EXPECT_TRUE(test, preswap_loads(test, entry, 0, 1));
+	preswap_expect_copy(test, entry, 1);
 	KUNIT_EXPECT_EQ(test, BIT(offset % BITS_PER_LONG), bits[0]);
 	preswap_invalidate(entry, 1);
 	preswap_expect_call(test, 2, FAKE_FLUSH_PAGE, entry);
@@ -501,9 +529,8 @@ static void preswap_devices_do_not_meet(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(1, 5), 0, 2));
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 5), 0, 1));
-	preswap_invalidate(swp_entry(0, 5), 1);
-	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(1, 5), 0, 2));
 	preswap_expect_pages(test, 1);
+	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(1, 5), 0, 2));
 }
 
 static void preswap_swapoff_flushes_every_object(struct kunit *test)
@@ -617,7 +644,7 @@ static void preswap_suspend_has_a_time_limit(struct kunit *test)
 	KUNIT_EXPECT_LT(test, left, 20);
 	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 20), 0, 20));
 	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(1, 5), 0, 1));
-	preswap_expect_pages(test, left + 1);
+	preswap_expect_pages(test, left);
 	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(MAX_JIFFY_OFFSET));
 	preswap_expect_pages(test, 0);
 	tmem_resume();
@@ -647,7 +674,8 @@ static void preswap_failed_flush_ends_all_puts(struct kunit *test)
 
 static struct kunit_case preswap_cases[] = {
 	KUNIT_CASE(preswap_vmstat_names),
-	KUNIT_CASE(preswap_store_sets_bit_and_load_leaves_it),
+	KUNIT_CASE(preswap_store_sets_bit_and_load_clears_it),
+	KUNIT_CASE(preswap_load_beside_the_swap_cache_leaves_it),
 	KUNIT_CASE(preswap_large_folio_is_stored_by_pages),
 	KUNIT_CASE_PARAM(preswap_store_is_all_or_nothing,
 			 preswap_subpage_gen_params),
