@@ -155,6 +155,7 @@ static atomic_t preswap_stopped;	/* by so many: no new puts */
 static atomic_t preswap_stops;		/* and so often until now */
 static int preswap_pool = -1;		/* set when all hooks are alive */
 static atomic_long_t preswap_nr;	/* number of bits set */
+static unsigned long preswap_limit = ULONG_MAX;	/* sysfs: this many at most */
 
 static int __init preswap_param(char *arg)
 {
@@ -302,6 +303,17 @@ static bool preswap_may_put(void)
 	       !READ_ONCE(preswap_dead) && !atomic_read(&preswap_stopped);
 }
 
+/*
+ * Is there room for @nr pages more?  Tasks that ask at the same time can exceed
+ * the limit by a folio each.  A put over older copies counts as if it was new.
+ */
+static bool preswap_has_room(int nr)
+{
+	unsigned long limit = READ_ONCE(preswap_limit);
+
+	return limit == ULONG_MAX || preswap_pages() + nr <= limit;
+}
+
 /* Until as many resumes: several may shrink or suspend at the same time */
 static void preswap_stop(void)
 {
@@ -337,7 +349,7 @@ bool __preswap_store(struct folio *folio)
 	if (!map)
 		return false;
 	smp_rmb();	/* pairs with the first one in preswap_stop() */
-	if (!preswap_may_put())
+	if (!preswap_may_put() || !preswap_has_room(nr))
 		goto refused;
 
 	for (i = 0; i < nr; i++) {
@@ -881,25 +893,42 @@ static ssize_t preswap_shrink_show(struct kobject *kobj,
 	return preswap_pages_show(kobj, attr, buf);
 }
 
+/* The limit holds from now on, also if not all pages can be brought back */
 static ssize_t preswap_shrink_store(struct kobject *kobj,
 				    struct kobj_attribute *attr,
 				    const char *buf, size_t count)
 {
-	unsigned long target;
-	int ret;
+	unsigned long target = ULONG_MAX;
+	int ret = 0;
 
-	ret = kstrtoul(buf, 0, &target);
-	if (!ret)
-		ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET, false);
+	if (!sysfs_streq(buf, "max"))
+		ret = kstrtoul(buf, 0, &target);
+	if (ret)
+		return ret;
+	WRITE_ONCE(preswap_limit, target);
+	ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET, false);
 	return ret ?: (ssize_t)count;
 }
 
 static struct kobj_attribute preswap_shrink_attr = __ATTR_RW(preswap_shrink);
 
+static ssize_t preswap_limit_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	unsigned long limit = READ_ONCE(preswap_limit);
+
+	if (limit == ULONG_MAX)
+		return sysfs_emit(buf, "max\n");
+	return sysfs_emit(buf, "%lu\n", limit);
+}
+
+static struct kobj_attribute preswap_limit_attr = __ATTR_RO(preswap_limit);
+
 static const struct attribute *preswap_attrs[] = {
 	&preswap_attr.attr,
 	&preswap_pages_attr.attr,
 	&preswap_shrink_attr.attr,
+	&preswap_limit_attr.attr,
 	NULL
 };
 

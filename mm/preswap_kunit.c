@@ -87,6 +87,7 @@ static void preswap_test_exit(struct kunit *test)
 		preswap_swapoff(t->si[i]);
 		exit_swap_address_space(i);
 	}
+	fake_sysfs_write("preswap_shrink", "max");
 }
 
 static struct swap_info_struct *preswap_dev(struct kunit *test, int type)
@@ -584,9 +585,37 @@ static void preswap_shrink_is_bounded(struct kunit *test)
 	preswap_expect_pages(test, 1);
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_SHRINK));
 
-	/* Puts were refused only as long as it tried */
-	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 6), 0, 1));
-	preswap_expect_pages(test, 2);
+	/* But no page is added from now on */
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 6), 0, 1));
+	preswap_expect_pages(test, 1);
+}
+
+/* The number holds until there is another one, or "max" */
+static void preswap_shrink_is_a_limit(struct kunit *test)
+{
+	char *buf = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	fake_sysfs_read("preswap_limit", buf);
+	KUNIT_EXPECT_STREQ(test, "max\n", buf);
+	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "5"));
+	fake_sysfs_read("preswap_limit", buf);
+	KUNIT_EXPECT_STREQ(test, "5\n", buf);
+
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 4), 2, 1));
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 8), 1, 1));
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 8), 0, 1));
+	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 9), 0, 1));
+	KUNIT_EXPECT_EQ(test, 5, fake_calls(FAKE_PUT_PAGE));
+	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_PUT_FAIL));
+	preswap_expect_pages(test, 5);
+
+	/* Room that somebody has left is used */
+	KUNIT_EXPECT_TRUE(test, preswap_loads(test, swp_entry(0, 8), 0, 1));
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 9), 0, 1));
+	KUNIT_EXPECT_EQ(test, 4, fake_sysfs_write("preswap_shrink", "max\n"));
+	KUNIT_EXPECT_TRUE(test, preswap_stores(test, swp_entry(0, 12), 2, 1));
+	preswap_expect_pages(test, 9);
 }
 
 static void preswap_resumes_when_the_last_one_does(struct kunit *test)
@@ -595,6 +624,7 @@ static void preswap_resumes_when_the_last_one_does(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(HZ));
 	/* Who shrinks meanwhile resumes only himself */
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "0"));
+	KUNIT_EXPECT_EQ(test, 3, fake_sysfs_write("preswap_shrink", "max"));
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
 	tmem_resume();
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
@@ -695,6 +725,7 @@ static struct kunit_case preswap_cases[] = {
 	KUNIT_CASE(preswap_swapoff_flushes_every_object),
 	KUNIT_CASE(preswap_shrink_refuses_bad_input),
 	KUNIT_CASE(preswap_shrink_is_bounded),
+	KUNIT_CASE(preswap_shrink_is_a_limit),
 	KUNIT_CASE(preswap_resumes_when_the_last_one_does),
 	KUNIT_CASE(preswap_suspend_has_a_time_limit),
 	KUNIT_CASE(preswap_failed_flush_ends_all_puts),

@@ -62,6 +62,8 @@ static void shrink_of_a_full_cgroup_ends(void)
 	CHECK_OP(preswap_pages(), ==, 0);
 	CHECK_OP(since(PRESWAP_SHRINK), >=, held);
 	CHECK_OP(since(PSWPOUT), >, held / 2);
+	/* With a device only, so full a cgroup may be out of memory */
+	set(SHRINK, "max");
 	fill(q, slack / 4, NEW, 0);
 	for (i = 0; i < len; i += step)
 		verify(p + i, step, OLD, i, "memory");
@@ -92,11 +94,66 @@ static void shrink_stops_at_target(void)
 	CHECK_OP(since(PSWPIN), ==, 0);
 }
 
+/* It stays there: what is swapped out next goes to the device, but for that */
+static void shrink_is_a_limit(void)
+{
+	const size_t len = 2 * MIB;
+	long pages = len / PAGE, limit = pages / 4;
+	char *p = anon(len);
+
+	swap_on(swap_dev(0));
+	set(SHRINK, "%ld", limit);
+	CHECK_OP(get_long(SYSFS "preswap_limit"), ==, limit);
+	fill(p, len, OLD, 0);
+	swap_out(p, len);
+	CHECK_OP(preswap_pages(), <=, limit);
+	CHECK_OP(preswap_pages(), >, limit / 2);
+	CHECK_OP(since(PSWPOUT), >=, pages - limit);
+	verify(p, len, OLD, 0, "memory");
+	CHECK_OP(since(PSWPIN), >=, pages - limit);
+
+	mark();
+	set(SHRINK, "max");
+	fill(p, len, NEW, 0);
+	swap_out(p, len);
+	check_held(pages);
+	CHECK_OP(since(PSWPOUT), ==, 0);
+	verify(p, len, NEW, 0, "memory");
+}
+
+/*
+ * A page that is swapped in is not in tmem any more, although it was only read;
+ * it is the only copy then.
+ */
+static void swap_in_takes_the_page_out(void)
+{
+	const size_t len = 2 * MIB;
+	char *p = anon(len);
+
+	swap_on(swap_dev(0));
+	fill(p, len, OLD, 0);
+	swap_out(p, len);
+	check_held(len / PAGE);
+	verify(p, len / 2, OLD, 0, "memory");
+	check_held(len / 2 / PAGE);
+	CHECK_OP(since(PRESWAP_GET), ==, len / 2 / PAGE);
+	CHECK_OP(since(PRESWAP_FLUSH), ==, 0);
+	CHECK_OP(since(PRESWAP_SHRINK), ==, 0);
+
+	/* To the device now, and back from there */
+	set(SYSFS "preswap", "0");
+	swap_out(p, len / 2);
+	CHECK_OP(since(PSWPOUT), >=, len / 2 / PAGE);
+	verify(p, len, OLD, 0, "memory");
+	CHECK_OP(since(PSWPIN), >=, len / 2 / PAGE);
+	check_held(0);
+}
+
 /* Text, negative and too large numbers, and nonsense are refused */
 static void bad_values_are_refused(void)
 {
 	static const char *const numbers[] = {
-		"text", "-1", "1x", "99999999999999999999999",
+		"text", "-1", "1x", "maximum", "99999999999999999999999",
 	};
 	static const char *const switches[] = { "2", "maybe", "-1" };
 	char *p = anon(MIB);
@@ -154,7 +211,14 @@ static void shrink_is_interruptible(void)
 	     preswap_pages());
 	CHECK_OP(preswap_pages(), >, 0);
 	verify(p, len, OLD, 0, "memory");
-	/* Nor does it leave new puts switched off */
+	/* The limit holds all the same, until there is another one */
+	mark();
+	swap_out(p, len);
+	CHECK_OP(since(PRESWAP_PUT), ==, 0);
+	set(SHRINK, "max");
+	verify(p, len, OLD, 0, "memory");
+	/* What has not changed since it was on the device stays there */
+	fill(p, len, NEW, 0);
 	swap_out(p, len);
 	CHECK_OP(preswap_pages(), ==, held);
 }
@@ -237,6 +301,7 @@ static void shrink_ends_under_load(void)
 		}
 		target = i % 3 * 100;
 		ret = try_set(SHRINK, "%ld", target);
+		set(SHRINK, "max");
 		if (!ret)
 			done++;
 		else
@@ -258,6 +323,8 @@ static const struct test tests[] = {
 	TEST(shrink_marks_pages_dirty, .also = XEN),
 	TEST(shrink_of_a_full_cgroup_ends, .also = XEN),
 	TEST(shrink_stops_at_target, .also = XEN),
+	TEST(shrink_is_a_limit, .also = XEN),
+	TEST(swap_in_takes_the_page_out, .also = XEN),
 	TEST(bad_values_are_refused, .also = XEN),
 	TEST(shrink_is_interruptible, .also = XEN),
 	TEST(shrink_ends_under_load, .also = XEN),

@@ -429,6 +429,7 @@ static void clean(void)
 	try_set(PARANOID_DISK, "Y");
 	try_set(SYSFS "precache", "1");
 	try_set(SYSFS "preswap", "1");
+	try_set(SYSFS "preswap_shrink", "max");
 	try_set(TRACE "events/enable", "0");
 	zswap_enable(false);
 	set("/proc/sys/vm/page-cluster", "0");

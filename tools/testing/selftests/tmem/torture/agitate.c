@@ -330,6 +330,7 @@ static void shrink_some(void)
 
 	if (held >= 0 && write_number(&shrink, rnd(held + 1)))
 		counts->shrinks++;
+	write_knob(&shrink, "max");
 }
 
 /* Gates: off for some steps.  One that was off before us stays so. */
