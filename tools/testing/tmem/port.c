@@ -18,6 +18,7 @@ bool port_meta_free;
 bool port_corrupt;
 bool port_keep_spans;
 void (*port_reading)(void);
+void (*port_writing)(void);
 
 /* Kinds of memory: the engine's caches, and what this port needs itself */
 enum { FRAME = PORT_CACHES, SPAN, KINDS };
@@ -390,6 +391,8 @@ int port_compress(struct port_scratch *scratch, const void *src,
 		  unsigned int max)
 {
 	assert(LZ4_sizeofState() <= (int)sizeof(scratch->work));
+	if (port_writing)
+		port_writing();
 	return LZ4_compress_fast_extState(scratch->work, src, scratch->buf,
 					  PAGE_SIZE, max, 1);
 }

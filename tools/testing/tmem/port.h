@@ -259,5 +259,6 @@ extern bool port_corrupt;		/* fail every decompression */
 extern bool port_keep_spans;		/* memory of slots stays until ... */
 void port_compact(struct port_slots *slots);	/* ... this */
 extern void (*port_reading)(void);	/* called by every decompression */
+extern void (*port_writing)(void);	/* called by every compression */
 
 #endif /* PORT_H */

@@ -419,11 +419,43 @@ static u64 pages_of_a(void)
 	return st.eph_pages + st.pers_pages;
 }
 
+static int next_pool;		/* flags of the pool to come; -1: none comes */
+
+static void change_pool(void)
+{
+	port_writing = NULL;
+	destroy_pool(&A, 2);
+	if (next_pool >= 0)
+		CHECK(tme_new_pool(&A, next_pool) == 2);
+}
+
 /*
- * A put that began in a pool's last life brings no page to the pool after its
- * destruction, and none of that kind to the next pool
+ * A put whose pool is destroyed before it has copied the page leaves no page,
+ * neither in a slot without a pool nor in a pool of the other kind
  */
 static void put_knows_its_pool(void)
+{
+	int pers, comes;
+
+	setup();
+	tme_client_set_compress(&A, true);
+	for (pers = 0; pers < 2; pers++) {
+		for (comes = 0; comes < 2; comes++) {
+			CHECK(tme_new_pool(&A, pers) == 2);
+			next_pool = comes ? !pers : -1;
+			port_writing = change_pool;
+			CHECK(put(&A, 2, 1, 1, 1, TEXT) == -EINVAL);
+			CHECK(!port_writing);
+			CHECK(!pages_of_a());
+			if (comes)
+				destroy_pool(&A, 2);
+		}
+	}
+	teardown();
+}
+
+/* The same with another thread: here the put may be anywhere */
+static void pool_changes_beside_puts(void)
 {
 	pthread_t putter;
 	int putting = 1, n;
@@ -493,6 +525,7 @@ const struct test client_tests[] = {
 	T(threads),
 	T(pools_come_and_go),
 	T(put_knows_its_pool),
+	T(pool_changes_beside_puts),
 	T(clients_come_and_go),
 	{}
 };
