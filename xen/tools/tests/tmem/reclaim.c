@@ -67,6 +67,30 @@ static void kept_frames_are_given_up(void)
 	CHECK_OP(got + more, >=, heap + 16);
 }
 
+/*
+ * A flush has other CPUs give back what they keep.  They do so after it has
+ * returned, by themselves: the one that keeps frames makes no call here.
+ */
+static void flush_brings_back_what_other_cpus_keep(void)
+{
+	int pool = new_pool(EPHEMERAL);
+	long heap = settled_free_pages(), kept;
+	struct worker w;
+	double end;
+
+	fill(0, 1);
+	w = start(1, keep_frames, &pool);
+	finish(&w);
+	kept = heap - free_pages();
+	note("CPU 1 keeps %ld pages", kept);
+	CHECK_OP(kept, >=, 16);
+	flush_kib(0);		/* on CPU 0 */
+	end = now() + 10;
+	while (free_pages() < heap && now() < end)
+		sched_yield();
+	CHECK_OP(free_pages(), >=, heap);
+}
+
 /* T28: Xen says how much memory is freeable, and that much can be had */
 static void freeable_memory_is_told_and_comes(void)
 {
@@ -347,6 +371,7 @@ static void memory_of_pages_is_scrubbed(void)
 TESTS = {
 	TEST(ON, flush_says_when_it_is_done),
 	TEST(ON, kept_frames_are_given_up),
+	TEST(ON, flush_brings_back_what_other_cpus_keep),
 	TEST(ON, freeable_memory_is_told_and_comes),
 	TEST(ON, flush_and_allocation_do_not_wait_for_each_other),
 	TEST(ON, allocation_takes_ephemeral_pages),
