@@ -326,6 +326,22 @@ void tme_client_set_compress(struct tme_client *client, bool on)
 }
 EXPORT_SYMBOL_GPL(tme_client_set_compress);
 
+/* What shards count; the other numbers are the client's */
+static void tme_stats_add(struct tme_stats *sum, const struct tme_stats *add)
+{
+	sum->eph_pages += add->eph_pages;
+	sum->pers_pages += add->pers_pages;
+	sum->raw_pages += add->raw_pages;
+	sum->lz4_pages += add->lz4_pages;
+	sum->meta_bytes += add->meta_bytes;
+	sum->puts += add->puts;
+	sum->put_fails += add->put_fails;
+	sum->gets += add->gets;
+	sum->hits += add->hits;
+	sum->flushed += add->flushed;
+	sum->evicted += add->evicted;
+}
+
 /**
  * tme_client_stats() - read a client's numbers
  * @client: the client
@@ -335,9 +351,8 @@ EXPORT_SYMBOL_GPL(tme_client_set_compress);
  */
 void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 {
-	u64 *sum = (u64 *)stats;
 	struct tme_shard *shard;
-	unsigned int i, j, id;
+	unsigned int i, id;
 
 	memset(stats, 0, sizeof(*stats));
 	for (id = 0; id < TME_MAX_POOLS; id++) {
@@ -345,11 +360,8 @@ void tme_client_stats(struct tme_client *client, struct tme_stats *stats)
 		shard = smp_load_acquire(&client->pool[id].shards);
 
 		for (i = 0; shard && i < TME_SHARDS; i++, shard++) {
-			const u64 *add = (const u64 *)&shard->stats;
-
 			spin_lock(&shard->lock);
-			for (j = 0; j < sizeof(*stats) / sizeof(*sum); j++)
-				sum[j] += add[j];
+			tme_stats_add(stats, &shard->stats);
 			spin_unlock(&shard->lock);
 		}
 	}
