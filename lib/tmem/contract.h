@@ -26,8 +26,10 @@
  * - atomic_long_t with atomic_long_read(), _set(), _add(), _inc(), and
  *   atomic_long_add_return(), which is fully ordered;
  * - spinlock_t with spin_lock_init(), spin_lock(), spin_trylock(),
- *   spin_unlock(), and lockdep_assert_held(), which stops a debug build if the
- *   lock is free, and is nothing in a release build;
+ *   spin_unlock(), and lockdep_assert_held(), which is nothing in a release
+ *   build.  In a debug build Linux warns if this task does not hold the lock,
+ *   and user space stops if this thread does not.  Xen stops if the lock is
+ *   free, and takes any holder for the right one;
  * - struct list_head with LIST_HEAD(), INIT_LIST_HEAD(), list_add_tail(),
  *   list_del(), list_del_init(), list_empty(), list_entry(),
  *   list_for_each_entry(), list_for_each_entry_safe().
