@@ -78,6 +78,7 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 #define MAX_RECLAIM	(8L << 20)
 #define SHARE		4	/* of CPU time the tests get when they grow, */
 #define SHARE_IDLE	64	/* and when they do not */
+#define ARENA		(8L << 20)
 #define RUN		32	/* pages of the arena in one operation */
 #define REPORTS		10
 #define CHILD_VERSION	0x1000000
@@ -567,15 +568,15 @@ static void agitate(void)
 	last.cost_us = cpu_us() - start;
 }
 
-static void make_arena(long mib)
+static void make_arena(void)
 {
-	nr_pages = mib << 20 >> 12;
-	arena = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE,
+	nr_pages = ARENA / PAGE;
+	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	pages = calloc(nr_pages, sizeof(*pages));
 	CHECK(arena != MAP_FAILED && pages, "no memory");
 	/* Half of it in large folios, where the kernel has them */
-	madvise(arena, nr_pages / 2 * PAGE, MADV_HUGEPAGE);
+	madvise(arena, ARENA / 2, MADV_HUGEPAGE);
 }
 
 static void on_signal(int sig)
@@ -610,34 +611,22 @@ static void at_end(void)
 static __attribute__((noreturn)) void print_usage(void)
 {
 	fprintf(stderr,
-		"usage: agitate DIR --cgroup PATH [--seconds N] [--swap [--arena MIB]]\n"
+		"usage: agitate DIR --cgroup PATH [--swap]\n"
 		"Evict what the tests in this cgroup use, until SIGTERM.\n");
 	exit(2);
-}
-
-static long positive(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 0);
-
-	if (*end || n < 1 || n > INT_MAX)
-		print_usage();
-	return n;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "cgroup", required_argument, NULL, 'c' },
-		{ "seconds", required_argument, NULL, 's' },
 		{ "swap", no_argument, NULL, 'w' },
-		{ "arena", required_argument, NULL, 'a' },
 		{ }
 	};
 	struct sigaction on_end = { .sa_handler = on_signal };
 	const char *cgroup = NULL;
-	long seconds = 0, mib = 8, i;
 	bool swap = false;
+	long i;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -645,14 +634,8 @@ int main(int argc, char **argv)
 		case 'c':
 			cgroup = optarg;
 			break;
-		case 's':
-			seconds = positive(optarg);
-			break;
 		case 'w':
 			swap = true;
-			break;
-		case 'a':
-			mib = positive(optarg);
 			break;
 		default:
 			print_usage();
@@ -668,14 +651,12 @@ int main(int argc, char **argv)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(counts != MAP_FAILED, "no memory");
 	if (swap)
-		make_arena(mib);
+		make_arena();
 	srandom(time(NULL) ^ getpid());
 	/* No SA_RESTART: a long write ends, too */
 	SYS(sigaction(SIGTERM, &on_end, NULL));
 	SYS(sigaction(SIGINT, &on_end, NULL));
-	SYS(sigaction(SIGALRM, &on_end, NULL));
 	signal(SIGBUS, on_sigbus);
-	alarm(seconds);
 	child = -1;
 	atexit(at_end);
 	while (!stop && !counts->mismatches) {
