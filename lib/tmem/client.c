@@ -193,12 +193,12 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 	int id;
 
 	memset(client, 0, sizeof(*client));
-	client->slots[0] = port_slots_create();
-	if (!client->slots[0])
+	client->arena[0] = port_arena_create();
+	if (!client->arena[0])
 		return -ENOMEM;
-	client->slots[1] = port_slots_create();
-	if (!client->slots[1]) {
-		port_slots_destroy(client->slots[0]);
+	client->arena[1] = port_arena_create();
+	if (!client->arena[1]) {
+		port_arena_destroy(client->arena[0]);
 		return -ENOMEM;
 	}
 	client->host = host;
@@ -269,8 +269,8 @@ int tme_client_destroy(struct tme_client *client)
 	tme_charge_slots(client, false);
 	tme_charge_slots(client, true);
 	WARN_ON_ONCE(tme_used(client));
-	port_slots_destroy(client->slots[0]);
-	port_slots_destroy(client->slots[1]);
+	port_arena_destroy(client->arena[0]);
+	port_arena_destroy(client->arena[1]);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(tme_client_destroy);

@@ -79,24 +79,25 @@ enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
  *	Zeroed memory, aligned to a cache line, for the shards of a pool.  May
  *	sleep.  port_zalloc() returns NULL if there is no memory.
  *
- * struct port_slots *port_slots_create(void)
- * void port_slots_destroy(struct port_slots *slots)
- *	What a client has to itself, twice: for its ephemeral and for its
- *	persistent pages.  It holds compressed slots, and the client's slabs of
- *	metadata if the port has such.  May sleep.  Created without anything in
- *	it; NULL if there is no memory.  Destroyed when all is freed.
+ * struct port_arena *port_arena_create(void)
+ * void port_arena_destroy(struct port_arena *arena)
+ *	An arena is memory that a client has to itself.  Each client has two:
+ *	for its ephemeral and for its persistent pages.  Compressed slots come
+ *	from it, and pieces of metadata if the port has slabs for each client.
+ *	May sleep.  Created without anything in it; NULL if there is no memory.
+ *	Destroyed when all is freed.
  *
- * long port_slots_frames(struct port_slots *slots)
- *	The number of frames that the compressed slots take, gaps included.  May
- *	change by itself, if the port compacts.
+ * long port_slot_frames(struct port_arena *arena)
+ *	The number of frames that the compressed slots of an arena take, gaps
+ *	included.  May change by itself, if the port compacts.
  *
- * void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+ * void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
  *			  long *bytes)
  *	A piece of metadata, with any content; NULL if there is no memory.  Adds
  *	to @bytes what this took from the host: the size of the piece, or,
- *	if @slots has slabs, the size of a slab when one is added, else 0.
+ *	if @arena has slabs, the size of a slab when one is added, else 0.
  *
- * long port_cache_free(struct port_slots *slots, enum port_cache cache,
+ * long port_cache_free(struct port_arena *arena, enum port_cache cache,
  *			void *p)
  *	Free a piece.  Returns what this gave back to the host, counted in the
  *	same way.
@@ -109,17 +110,17 @@ enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
  * void *port_frame_map(unsigned long frame), void port_frame_unmap(void *p)
  *	The address of a frame, aligned to a word.  One is mapped at a time.
  *
- * unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+ * unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
  *				 unsigned int len, bool pers)
  *	A slot with a copy of @len bytes from @src, at most TME_COMPRESSED_MAX;
  *	0 if there is no memory.  @pers as above.  Called between
  *	port_scratch_get() and port_scratch_put().
  *
- * void port_slot_free(struct port_slots *slots, unsigned long slot)
+ * void port_slot_free(struct port_arena *arena, unsigned long slot)
  *	Free a slot.
  *
- * void *port_slot_map(struct port_slots *slots, unsigned long slot)
- * void port_slot_unmap(struct port_slots *slots, unsigned long slot)
+ * void *port_slot_map(struct port_arena *arena, unsigned long slot)
+ * void port_slot_unmap(struct port_arena *arena, unsigned long slot)
  *	The address of a slot.  One is mapped at a time.
  *
  * struct port_scratch *port_scratch_get(void)

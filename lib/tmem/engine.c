@@ -138,7 +138,7 @@ static int tme_compress(struct tme_client *client, const void *src, bool pers,
 
 	len = port_compress(scratch, src, TME_COMPRESSED_MAX);
 	if (len) {
-		*slot = port_slot_alloc(client->slots[pers], scratch->buf, len,
+		*slot = port_slot_alloc(client->arena[pers], scratch->buf, len,
 					pers);
 		if (!*slot)
 			len = 0;
@@ -170,9 +170,9 @@ static inline int tme_page_read(struct tme_client *client,
 		tme_copy(dst, src);
 		port_frame_unmap(src);
 	} else if (page->len) {
-		src = port_slot_map(client->slots[page->pers], page->data);
+		src = port_slot_map(client->arena[page->pers], page->data);
 		len = port_decompress(src, page->len, dst);
-		port_slot_unmap(client->slots[page->pers], page->data);
+		port_slot_unmap(client->arena[page->pers], page->data);
 		if (WARN_ON_ONCE(len != PAGE_SIZE))
 			return -EIO;
 	} else {
@@ -212,10 +212,10 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	int err = 0, len = 0;
 	long bytes = 0, later;
 
-	page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
+	page = port_cache_alloc(client->arena[pers], PORT_PAGE, &bytes);
 	/* Other clients may have all memory: then evict from them */
 	if (!page && !tme_make_room(client, pers, 0))
-		page = port_cache_alloc(client->slots[pers], PORT_PAGE, &bytes);
+		page = port_cache_alloc(client->arena[pers], PORT_PAGE, &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	page->pers = pers;
@@ -251,10 +251,10 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	}
 	if (err) {
 		if (page->len) {
-			port_slot_free(client->slots[pers], page->data);
+			port_slot_free(client->arena[pers], page->data);
 			tme_charge_slots(client, pers);
 		}
-		later -= port_cache_free(client->slots[pers], PORT_PAGE, page);
+		later -= port_cache_free(client->arena[pers], PORT_PAGE, page);
 	}
 	tme_charge(client, pers, later);
 	return err ? ERR_PTR(err) : page;

@@ -115,7 +115,7 @@ struct tme_pool {
  *	moment, by the host->phase in which they began
  * @lock: protects the states of the pools, @min, @keep and @shards_bytes
  * @pool: the pools
- * @slots: allocators of compressed slots, and perhaps of metadata, one for
+ * @arena: memory for compressed slots, and perhaps for metadata, one arena for
  *	ephemeral and one for persistent pages: what stays must not hold on to
  *	the memory of what goes
  * @compress: compress new pages?
@@ -124,7 +124,7 @@ struct tme_pool {
  * @weight: its share of ephemeral memory
  * @shards_bytes: what the shards of its pools take
  * @used: bytes it takes, for ephemeral and for persistent pages
- * @slot_frames: of these, frames of @slots, as last counted
+ * @slot_frames: of these, the frames of compressed slots, as last counted
  * @keep: frames of ephemeral memory that are not freeable: the shards', or @min
  * @freeable: frames that eviction could take from it, as last counted
  * @lru_lock: protects @lru and @eph_pages; taken inside a shard's lock
@@ -139,7 +139,7 @@ struct tme_client {
 	atomic_long_t picking[2];
 	spinlock_t lock;	/* of the states in @pool */
 	struct tme_pool pool[TME_MAX_POOLS];
-	struct port_slots *slots[2];
+	struct port_arena *arena[2];
 	bool compress;
 	unsigned long cap, min;
 	u32 weight;

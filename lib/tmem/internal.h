@@ -54,7 +54,7 @@ struct tme_page {
 	unsigned long data;		/* by @len: word, slot or frame */
 	u32 index;
 	u16 len;			/* 0: a word; TME_RAW; bytes of lz4 */
-	bool pers;			/* which of client->slots */
+	bool pers;			/* which of client->arena */
 };
 
 struct tme_shard {
@@ -204,10 +204,10 @@ static __always_inline long __tme_page_free(struct tme_client *client,
 		port_frame_free(page->data);
 		bytes += PAGE_SIZE;
 	} else if (page->len) {
-		port_slot_free(client->slots[pers], page->data);
+		port_slot_free(client->arena[pers], page->data);
 		slots = tme_charge_slots(client, pers);
 	}
-	bytes += port_cache_free(client->slots[pers], PORT_PAGE, page);
+	bytes += port_cache_free(client->arena[pers], PORT_PAGE, page);
 	tme_charge(client, pers, -bytes);
 	return bytes - slots;
 }

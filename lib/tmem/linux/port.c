@@ -104,7 +104,7 @@ void port_exit(void)
 	mutex_unlock(&port_lock);
 }
 
-struct zs_pool *port_slots_create(void)
+struct zs_pool *port_arena_create(void)
 {
 	static atomic_t nr;
 	char name[20];

@@ -53,7 +53,7 @@ bool port_keep_raw(void);
 #define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
 #define port_free(p)		kvfree(p)			/* may sleep */
 
-static inline void *port_cache_alloc(struct zs_pool *slots,
+static inline void *port_cache_alloc(struct zs_pool *arena,
 				     enum port_cache cache, long *bytes)
 {
 	void *p = kmem_cache_alloc(port_caches[cache], PORT_GFP);
@@ -68,7 +68,7 @@ static inline long port_cache_size(enum port_cache cache)
 	return kmem_cache_size(port_caches[cache]);
 }
 
-static inline long port_cache_free(struct zs_pool *slots,
+static inline long port_cache_free(struct zs_pool *arena,
 				   enum port_cache cache, void *p)
 {
 	kmem_cache_free(port_caches[cache], p);
@@ -96,26 +96,26 @@ static inline void *port_frame_map(unsigned long frame)
 
 #define port_frame_unmap(p)	kunmap_local(p)
 
-/* A pool of compressed slots is a zsmalloc pool */
-#define port_slots		zs_pool
-struct zs_pool *port_slots_create(void);			/* may sleep */
-#define port_slots_destroy(slots) zs_destroy_pool(slots)	/* may sleep */
-#define port_slots_frames(slots) ((long)zs_get_total_pages(slots))
-#define port_slot_free(slots, slot) zs_free(slots, slot)
-#define port_slot_map(slots, slot) zs_map_object(slots, slot, ZS_MM_RO)
-#define port_slot_unmap(slots, slot) zs_unmap_object(slots, slot)
+/* An arena has compressed slots only: it is a zsmalloc pool */
+#define port_arena		zs_pool
+struct zs_pool *port_arena_create(void);			/* may sleep */
+#define port_arena_destroy(arena) zs_destroy_pool(arena)	/* may sleep */
+#define port_slot_frames(arena) ((long)zs_get_total_pages(arena))
+#define port_slot_free(arena, slot) zs_free(arena, slot)
+#define port_slot_map(arena, slot) zs_map_object(arena, slot, ZS_MM_RO)
+#define port_slot_unmap(arena, slot) zs_unmap_object(arena, slot)
 
-static inline unsigned long port_slot_alloc(struct zs_pool *slots,
+static inline unsigned long port_slot_alloc(struct zs_pool *arena,
 					    const void *src, unsigned int len,
 					    bool pers)
 {
-	unsigned long slot = zs_malloc(slots, len, PORT_GFP | __GFP_HIGHMEM |
+	unsigned long slot = zs_malloc(arena, len, PORT_GFP | __GFP_HIGHMEM |
 				       __GFP_MOVABLE);
 
 	if (IS_ERR_VALUE(slot))
 		return 0;
-	memcpy(zs_map_object(slots, slot, ZS_MM_WO), src, len);
-	zs_unmap_object(slots, slot);
+	memcpy(zs_map_object(arena, slot, ZS_MM_WO), src, len);
+	zs_unmap_object(arena, slot);
 	return slot;
 }
 

@@ -218,7 +218,7 @@ void port_free(void *p)
 }
 #endif
 
-void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
 		       long *bytes)
 {
 	void *p = mem_alloc(cache);
@@ -232,7 +232,7 @@ void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
 	return p;
 }
 
-long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p)
+long port_cache_free(struct port_arena *arena, enum port_cache cache, void *p)
 {
 	mem_free(cache, p);
 	return port_meta_free ? 0 : mem_size[cache];
@@ -263,7 +263,7 @@ struct span {
 	char slot[] __attribute__((aligned(64)));
 };
 
-struct port_slots {
+struct port_arena {
 	struct {
 		spinlock_t lock;	/* of @spans and all in them */
 		struct list_head spans;
@@ -271,55 +271,55 @@ struct port_slots {
 	long frames;
 };
 
-struct port_slots *port_slots_create(void)
+struct port_arena *port_arena_create(void)
 {
-	struct port_slots *slots = port_zalloc(sizeof(*slots));
+	struct port_arena *arena = port_zalloc(sizeof(*arena));
 	unsigned int i;
 
-	for (i = 0; slots && i < SLOT_CLASSES; i++) {
-		spin_lock_init(&slots->class[i].lock);
-		INIT_LIST_HEAD(&slots->class[i].spans);
+	for (i = 0; arena && i < SLOT_CLASSES; i++) {
+		spin_lock_init(&arena->class[i].lock);
+		INIT_LIST_HEAD(&arena->class[i].spans);
 	}
-	return slots;
+	return arena;
 }
 
 /* Under its lock */
-static void span_free(struct port_slots *slots, struct span *span)
+static void span_free(struct port_arena *arena, struct span *span)
 {
 	list_del(&span->list);
-	__atomic_sub_fetch(&slots->frames, SPAN_FRAMES, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&arena->frames, SPAN_FRAMES, __ATOMIC_RELAXED);
 	mem_free(SPAN, span);
 }
 
-void port_compact(struct port_slots *slots)
+void port_compact(struct port_arena *arena)
 {
 	struct list_head *spans, *pos, *next;
 	struct span *span;
 	unsigned int i;
 
 	for (i = 0; i < SLOT_CLASSES; i++) {
-		spans = &slots->class[i].spans;
-		spin_lock(&slots->class[i].lock);
+		spans = &arena->class[i].spans;
+		spin_lock(&arena->class[i].lock);
 		for (pos = spans->next; pos != spans; pos = next) {
 			next = pos->next;
 			span = list_entry(pos, struct span, list);
 			if (!span->used)
-				span_free(slots, span);
+				span_free(arena, span);
 		}
-		spin_unlock(&slots->class[i].lock);
+		spin_unlock(&arena->class[i].lock);
 	}
 }
 
-void port_slots_destroy(struct port_slots *slots)
+void port_arena_destroy(struct port_arena *arena)
 {
 	unsigned int i;
 
 	for (i = 0; i < SLOT_CLASSES; i++)
-		assert(list_empty(&slots->class[i].spans));
-	port_free(slots);
+		assert(list_empty(&arena->class[i].spans));
+	port_free(arena);
 }
 
-unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
 			      unsigned int len, bool pers)
 {
 	unsigned int i, w, class = (len - 1) / SLOT_STEP;
@@ -327,11 +327,11 @@ unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
 	struct span *span;
 	char *slot;
 
-	spin_lock(&slots->class[class].lock);
-	if (list_empty(&slots->class[class].spans)) {
+	spin_lock(&arena->class[class].lock);
+	if (list_empty(&arena->class[class].spans)) {
 		span = mem_alloc(SPAN);
 		if (!span) {
-			spin_unlock(&slots->class[class].lock);
+			spin_unlock(&arena->class[class].lock);
 			return 0;
 		}
 		memset(span, 0, sizeof(*span));
@@ -339,31 +339,31 @@ unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
 		span->slots = (SPAN_SIZE - sizeof(*span)) / size;
 		for (i = 0; i < span->slots; i++)
 			span->free[i / 64] |= 1ull << i % 64;
-		list_add_tail(&span->list, &slots->class[class].spans);
-		__atomic_add_fetch(&slots->frames, SPAN_FRAMES,
+		list_add_tail(&span->list, &arena->class[class].spans);
+		__atomic_add_fetch(&arena->frames, SPAN_FRAMES,
 				   __ATOMIC_RELAXED);
 	}
-	span = list_entry(slots->class[class].spans.next, struct span, list);
+	span = list_entry(arena->class[class].spans.next, struct span, list);
 	for (w = 0; !span->free[w]; w++)
 		;
 	i = __builtin_ctzll(span->free[w]);
 	span->free[w] &= ~(1ull << i);
 	if (++span->used == span->slots)
 		list_del(&span->list);
-	spin_unlock(&slots->class[class].lock);
+	spin_unlock(&arena->class[class].lock);
 
 	slot = span->slot + (w * 64 + i) * size;
 	memcpy(slot, src, len);
 	return (unsigned long)slot;
 }
 
-void port_slot_free(struct port_slots *slots, unsigned long slot)
+void port_slot_free(struct port_arena *arena, unsigned long slot)
 {
 	struct span *span = (void *)(slot & ~(SPAN_SIZE - 1));
 	unsigned int i = (slot - (unsigned long)span->slot) /
 			 ((span->class + 1) * SLOT_STEP);
-	struct list_head *spans = &slots->class[span->class].spans;
-	spinlock_t *lock = &slots->class[span->class].lock;
+	struct list_head *spans = &arena->class[span->class].spans;
+	spinlock_t *lock = &arena->class[span->class].lock;
 
 	spin_lock(lock);
 	assert(!(span->free[i / 64] >> i % 64 & 1));
@@ -371,13 +371,13 @@ void port_slot_free(struct port_slots *slots, unsigned long slot)
 	if (span->used-- == span->slots)
 		list_add_tail(&span->list, spans);
 	if (!span->used && !port_keep_spans)
-		span_free(slots, span);
+		span_free(arena, span);
 	spin_unlock(lock);
 }
 
-long port_slots_frames(struct port_slots *slots)
+long port_slot_frames(struct port_arena *arena)
 {
-	return READ_ONCE(slots->frames);
+	return READ_ONCE(arena->frames);
 }
 
 struct port_scratch *port_scratch_get(void)

@@ -195,10 +195,10 @@ bool port_should_stop(void);
 void *port_zalloc(size_t size);
 void port_free(void *p);
 
-struct port_slots;
-void *port_cache_alloc(struct port_slots *slots, enum port_cache cache,
+struct port_arena;
+void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
 		       long *bytes);
-long port_cache_free(struct port_slots *slots, enum port_cache cache, void *p);
+long port_cache_free(struct port_arena *arena, enum port_cache cache, void *p);
 
 unsigned long port_frame_alloc(bool pers);
 void port_frame_free(unsigned long frame);
@@ -211,18 +211,18 @@ static inline void port_frame_unmap(void *p)
 {
 }
 
-struct port_slots *port_slots_create(void);
-void port_slots_destroy(struct port_slots *slots);
-unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+struct port_arena *port_arena_create(void);
+void port_arena_destroy(struct port_arena *arena);
+unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
 			      unsigned int len, bool pers);
-void port_slot_free(struct port_slots *slots, unsigned long slot);
-long port_slots_frames(struct port_slots *slots);
-static inline void *port_slot_map(struct port_slots *slots, unsigned long slot)
+void port_slot_free(struct port_arena *arena, unsigned long slot);
+long port_slot_frames(struct port_arena *arena);
+static inline void *port_slot_map(struct port_arena *arena, unsigned long slot)
 {
 	return (void *)slot;
 }
 
-static inline void port_slot_unmap(struct port_slots *slots,
+static inline void port_slot_unmap(struct port_arena *arena,
 				   unsigned long slot)
 {
 }
@@ -257,7 +257,7 @@ extern bool (*port_stop)(void);		/* what port_should_stop() asks */
 extern bool port_meta_free;		/* metadata is not counted */
 extern bool port_corrupt;		/* fail every decompression */
 extern bool port_keep_spans;		/* memory of slots stays until ... */
-void port_compact(struct port_slots *slots);	/* ... this */
+void port_compact(struct port_arena *arena);	/* ... this */
 extern void (*port_reading)(void);	/* called by every decompression */
 extern void (*port_writing)(void);	/* called by every compression */
 

@@ -170,7 +170,7 @@ static void useless_raw_page_is_refused(void)
 	teardown();
 }
 
-/* What a port's slots give back by themselves is free for the next put */
+/* What an arena gives back by itself is free for the next put */
 static void slots_shrink_by_themselves(void)
 {
 	u64 i, nr;
@@ -191,7 +191,7 @@ static void slots_shrink_by_themselves(void)
 			;
 		CHECK(nr < 256 / 3);
 		port_keep_spans = false;
-		port_compact(A.slots[1]);
+		port_compact(A.arena[1]);
 		for (; nr < 128; nr++)
 			CHECK(!put(&A, 1, 1, nr, nr, NOISE));
 		CHECK(!flush_object(&A, 1, 1));

@@ -20,8 +20,8 @@
  * are neighbours, and of every second one nothing larger than a page would
  * ever come.
  *
- * Locks: a slab's and that of the slots are leaves but for the xmem_pool's and
- * the heap's, inside of which the host's may be taken.  What is per CPU is
+ * Locks: a slab's and an arena's are leaves but for the xmem_pool's and the
+ * heap's, inside of which the host's may be taken.  What is per CPU is
  * used by code that nothing preempts, and never by interrupts.
  */
 #include <xen/cpu.h>
@@ -305,59 +305,59 @@ static void cf_check slots_put(void *p)
 /* An xmem_pool that has nothing yet says that its size is this */
 static unsigned long __read_mostly slots_empty;
 
-struct port_slots *port_slots_create(void)
+struct port_arena *port_arena_create(void)
 {
-    struct port_slots *slots = xzalloc(struct port_slots);
+    struct port_arena *arena = xzalloc(struct port_arena);
     unsigned int i;
 
-    if ( !slots )
+    if ( !arena )
         return NULL;
-    slots->pool = xmem_pool_create("tmem", slots_get, slots_put, 0,
+    arena->pool = xmem_pool_create("tmem", slots_get, slots_put, 0,
                                    SLOTS_GROW);
-    if ( !slots->pool )
+    if ( !arena->pool )
     {
-        xfree(slots);
+        xfree(arena);
         return NULL;
     }
-    slots_empty = xmem_pool_get_total_size(slots->pool);
-    spin_lock_init(&slots->lock);
+    slots_empty = xmem_pool_get_total_size(arena->pool);
+    spin_lock_init(&arena->lock);
     for ( i = 0; i < PORT_CACHES; i++ )
     {
-        spin_lock_init(&slots->slab[i].lock);
-        INIT_LIST_HEAD(&slots->slab[i].partial);
+        spin_lock_init(&arena->slab[i].lock);
+        INIT_LIST_HEAD(&arena->slab[i].partial);
     }
 
-    return slots;
+    return arena;
 }
 
-void port_slots_destroy(struct port_slots *slots)
+void port_arena_destroy(struct port_arena *arena)
 {
-    xmem_pool_destroy(slots->pool);
-    xfree(slots);
+    xmem_pool_destroy(arena->pool);
+    xfree(arena);
 }
 
-long port_slots_frames(struct port_slots *slots)
+long port_slot_frames(struct port_arena *arena)
 {
-    return (xmem_pool_get_total_size(slots->pool) - slots_empty) / PAGE_SIZE;
+    return (xmem_pool_get_total_size(arena->pool) - slots_empty) / PAGE_SIZE;
 }
 
-unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
                               unsigned int len, bool pers)
 {
     void *slot;
 
-    spin_lock(&slots->lock);
-    slot = xmem_pool_alloc(len, slots->pool);
-    spin_unlock(&slots->lock);
+    spin_lock(&arena->lock);
+    slot = xmem_pool_alloc(len, arena->pool);
+    spin_unlock(&arena->lock);
 
     return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
 }
 
-void port_slot_free(struct port_slots *slots, unsigned long slot)
+void port_slot_free(struct port_arena *arena, unsigned long slot)
 {
-    spin_lock(&slots->lock);
-    xmem_pool_free((void *)slot, slots->pool);
-    spin_unlock(&slots->lock);
+    spin_lock(&arena->lock);
+    xmem_pool_free((void *)slot, arena->pool);
+    spin_unlock(&arena->lock);
 }
 
 struct port_scratch *port_scratch_get(void)

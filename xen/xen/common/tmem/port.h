@@ -86,11 +86,8 @@ void port_random(void *buf, size_t len);
 #define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
 #define port_free(p)            xfree(p)
 
-/*
- * What a client has to itself, for ephemeral and for persistent pages each:
- * slabs for metadata, and a pool of compressed slots.
- */
-struct port_slots {
+/* Slabs for metadata, and a pool of compressed slots */
+struct port_arena {
     /*
      * An xmem_pool takes memory without its own lock, and gives a region back
      * only when the last slot in it is freed.  If meanwhile another CPU added
@@ -106,8 +103,8 @@ struct port_slots {
     } slab[PORT_CACHES];
 };
 
-struct port_slots *port_slots_create(void);
-void port_slots_destroy(struct port_slots *slots);
+struct port_arena *port_arena_create(void);
+void port_arena_destroy(struct port_arena *arena);
 
 /* At the start of each page of a slab */
 struct slab_page {
@@ -155,10 +152,10 @@ static inline bool slab_page_full(const struct slab_page *page)
 }
 
 /* Adds the size of the page that the slab grows by, if it does, to @bytes */
-static inline void *port_cache_alloc(struct port_slots *slots,
+static inline void *port_cache_alloc(struct port_arena *arena,
                                      enum port_cache cache, long *bytes)
 {
-    struct slab *slab = &slots->slab[cache];
+    struct slab *slab = &arena->slab[cache];
     struct slab_page *page;
     void *piece = NULL;
 
@@ -187,10 +184,10 @@ static inline void *port_cache_alloc(struct port_slots *slots,
 }
 
 /* Return: the size of the page that the slab shrinks by, if it does */
-static inline long port_cache_free(struct port_slots *slots,
+static inline long port_cache_free(struct port_arena *arena,
                                    enum port_cache cache, void *p)
 {
-    struct slab *slab = &slots->slab[cache];
+    struct slab *slab = &arena->slab[cache];
     struct slab_page *page = (void *)((unsigned long)p & PAGE_MASK);
     bool empty;
 
@@ -314,12 +311,12 @@ unsigned long port_part(unsigned long nr, nodeid_t node);
 /* Look from now on at what is freed: what is to go offline goes to the heap */
 void port_look_at_pages(void);
 
-long port_slots_frames(struct port_slots *slots);
-#define port_slot_map(slots, slot) ((void *)(slot))
-#define port_slot_unmap(slots, slot) ((void)(slot))
-unsigned long port_slot_alloc(struct port_slots *slots, const void *src,
+long port_slot_frames(struct port_arena *arena);
+#define port_slot_map(arena, slot) ((void *)(slot))
+#define port_slot_unmap(arena, slot) ((void)(slot))
+unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
                               unsigned int len, bool pers);
-void port_slot_free(struct port_slots *slots, unsigned long slot);
+void port_slot_free(struct port_arena *arena, unsigned long slot);
 
 /*
  * A compressor's memory, one per CPU.  Nothing preempts a hypercall, and no
