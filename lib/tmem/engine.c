@@ -97,6 +97,38 @@ static inline struct tme_object *tme_object_find(struct tme_shard *shard,
 	return obj;
 }
 
+/* An object without a page, which its first one must follow; NULL: no memory */
+static inline struct tme_object *tme_object_new(struct tme_shard *shard,
+						const u64 oid[3], u32 hash)
+{
+	u32 bucket = tme_bucket(shard, hash);
+	struct tme_object *chain = tme_index_get(&shard->bucket, bucket);
+	struct tme_object *obj;
+
+	lockdep_assert_held(&shard->lock);
+	if (tme_chain_length(chain) >= TME_CHAIN_MAX)
+		return NULL;
+	obj = tme_meta_alloc(shard, PORT_OBJECT, sizeof(*obj));
+	if (!obj)
+		return NULL;
+	obj->oid[0] = oid[0];
+	obj->oid[1] = oid[1];
+	obj->oid[2] = oid[2];
+	obj->hash = hash;
+	obj->shard = shard;
+	obj->pages = (struct tme_index){};
+	obj->next = chain;
+	if (tme_bucket_set(shard, bucket, obj)) {
+		tme_meta_free(shard, PORT_OBJECT, sizeof(*obj), obj);
+		return NULL;
+	}
+	if (++shard->nr == 1)
+		atomic_long_inc(&shard->pool->shards_used);
+	if (shard->nr > shard->buckets)
+		tme_hash_grow(shard);
+	return obj;
+}
+
 /*
  * Where an object is, if anywhere.  If the pool is destroyed now, the shard is
  * found empty, which is as good.
