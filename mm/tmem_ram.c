@@ -136,7 +136,7 @@ static unsigned long tmem_ram_evict(unsigned long nr, unsigned long *left)
 				 &bytes);
 		if (!done)
 			break;
-		bytes -= done * port_cache_size(PORT_PAGE);
+		bytes -= done * tme_port_cache_size(PORT_PAGE);
 		*left -= done;
 		cond_resched();
 	}

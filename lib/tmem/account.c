@@ -86,7 +86,7 @@ long tme_charge_slots(struct tme_client *client, bool pers)
 {
 	long now, bytes, sum = 0;
 
-	while ((now = port_slot_frames(client->arena[pers])) !=
+	while ((now = tme_port_slot_frames(client->arena[pers])) !=
 	       READ_ONCE(client->slot_frames[pers])) {
 		bytes = now - xchg(&client->slot_frames[pers], now);
 		bytes *= (long)PAGE_SIZE;
@@ -116,7 +116,7 @@ void tme_meta_free(struct tme_shard *shard, enum port_cache cache, long size,
 	lockdep_assert_held(&shard->lock);
 	shard->stats.meta_bytes -= size;
 	tme_charge(client, pers,
-		   -port_cache_free(client->arena[pers], cache, p));
+		   -tme_port_cache_free(client->arena[pers], cache, p));
 }
 
 /* Allocate an object or a node; the put has looked for TME_HEADROOM */
@@ -128,7 +128,7 @@ void *tme_meta_alloc(struct tme_shard *shard, enum port_cache cache, long size)
 	void *p;
 
 	lockdep_assert_held(&shard->lock);
-	p = port_cache_alloc(client->arena[pers], cache, &bytes);
+	p = tme_port_cache_alloc(client->arena[pers], cache, &bytes);
 	if (!p)
 		return NULL;
 	shard->stats.meta_bytes += size;

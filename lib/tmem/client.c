@@ -23,7 +23,7 @@ static int tme_shards_new(struct tme_pool *pool)
 	tme_charge_shards(client, 1);
 	err = tme_make_room(client, false, 0);
 	if (!err)
-		shards = port_zalloc(TME_SHARDS_BYTES);
+		shards = tme_port_zalloc(TME_SHARDS_BYTES);
 	if (!shards) {
 		tme_charge_shards(client, -1);
 		return err ?: -ENOMEM;
@@ -193,12 +193,12 @@ int tme_client_init(struct tme_host *host, struct tme_client *client)
 	int id;
 
 	memset(client, 0, sizeof(*client));
-	client->arena[0] = port_arena_create();
+	client->arena[0] = tme_port_arena_create();
 	if (!client->arena[0])
 		return -ENOMEM;
-	client->arena[1] = port_arena_create();
+	client->arena[1] = tme_port_arena_create();
 	if (!client->arena[1]) {
-		port_arena_destroy(client->arena[0]);
+		tme_port_arena_destroy(client->arena[0]);
 		return -ENOMEM;
 	}
 	client->host = host;
@@ -263,14 +263,14 @@ int tme_client_destroy(struct tme_client *client)
 	for (id = 0; id < TME_MAX_POOLS; id++) {
 		if (!client->pool[id].shards)
 			continue;
-		port_free(client->pool[id].shards);
+		tme_port_free(client->pool[id].shards);
 		tme_charge_shards(client, -1);
 	}
 	tme_charge_slots(client, false);
 	tme_charge_slots(client, true);
 	WARN_ON_ONCE(tme_used(client));
-	port_arena_destroy(client->arena[0]);
-	port_arena_destroy(client->arena[1]);
+	tme_port_arena_destroy(client->arena[0]);
+	tme_port_arena_destroy(client->arena[1]);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(tme_client_destroy);
@@ -402,8 +402,8 @@ int tme_host_init(struct tme_host *host)
 	atomic_long_set(&host->freeable, 0);
 	atomic_long_set(&host->chunks[0], 0);
 	atomic_long_set(&host->chunks[1], 0);
-	port_random(host->key, sizeof(host->key));
-	return port_init(size);
+	tme_port_random(host->key, sizeof(host->key));
+	return tme_port_init(size);
 }
 EXPORT_SYMBOL_GPL(tme_host_init);
 
@@ -419,7 +419,7 @@ void tme_host_destroy(struct tme_host *host)
 	WARN_ON_ONCE(atomic_long_read(&host->chunks[0]) ||
 		     atomic_long_read(&host->chunks[1]) ||
 		     atomic_long_read(&host->freeable));
-	port_exit();
+	tme_port_exit();
 }
 EXPORT_SYMBOL_GPL(tme_host_destroy);
 

@@ -52,88 +52,90 @@ enum port_cache { PORT_PAGE, PORT_OBJECT, PORT_NODE, PORT_CACHES };
  * the engine, by several CPUs at once.  So it must not sleep, and must not call
  * the engine.  Functions that may sleep are called without a lock.
  *
- * int port_init(const size_t size[PORT_CACHES])
+ * int tme_port_init(const size_t size[PORT_CACHES])
  *	Prepare for a host.  @size is the size of a piece of each kind.  Called
  *	once for each tme_host_init(), and may sleep.  Returns 0 or -ENOMEM.
  *
- * void port_exit(void)
- *	Undo one port_init().  May sleep.
+ * void tme_port_exit(void)
+ *	Undo one tme_port_init().  May sleep.
  *
- * void port_random(void *buf, size_t len)
+ * void tme_port_random(void *buf, size_t len)
  *	Fill @buf with what no client can guess.  May sleep.
  *
- * bool port_short(void)
+ * bool tme_port_short(void)
  *	Does the host have too little memory for a put?  Then the put evicts
  *	until this is false, or fails.  Called without a lock of the engine.
  *
- * bool port_keep_raw(void)
+ * bool tme_port_keep_raw(void)
  *	Is an ephemeral page that does not compress worth a frame?  If not, its
  *	put fails.  Called without a lock of the engine.
  *
- * bool port_should_stop(void)
+ * bool tme_port_should_stop(void)
  *	Has something else to run on this CPU?  Asked after each TME_BATCH pages
  *	of a walk; the call then returns, and its caller calls again.  Takes no
  *	lock.
  *
- * void *port_zalloc(size_t size), void port_free(void *p)
+ * void *tme_port_zalloc(size_t size), void tme_port_free(void *p)
  *	Zeroed memory, aligned to a cache line, for the shards of a pool.  May
- *	sleep.  port_zalloc() returns NULL if there is no memory.
+ *	sleep.  tme_port_zalloc() returns NULL if there is no memory.
  *
- * struct port_arena *port_arena_create(void)
- * void port_arena_destroy(struct port_arena *arena)
+ * struct port_arena *tme_port_arena_create(void)
+ * void tme_port_arena_destroy(struct port_arena *arena)
  *	An arena is memory that a client has to itself.  Each client has two:
  *	for its ephemeral and for its persistent pages.  Compressed slots come
  *	from it, and pieces of metadata if the port has slabs for each client.
  *	May sleep.  Created without anything in it; NULL if there is no memory.
  *	Destroyed when all is freed.
  *
- * long port_slot_frames(struct port_arena *arena)
+ * long tme_port_slot_frames(struct port_arena *arena)
  *	The number of frames that the compressed slots of an arena take, gaps
  *	included.  May change by itself, if the port compacts.
  *
- * void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
- *			  long *bytes)
+ * void *tme_port_cache_alloc(struct port_arena *arena, enum port_cache cache,
+ *			      long *bytes)
  *	A piece of metadata, with any content; NULL if there is no memory.  Adds
  *	to @bytes what this took from the host: the size of the piece, or,
  *	if @arena has slabs, the size of a slab when one is added, else 0.
  *
- * long port_cache_free(struct port_arena *arena, enum port_cache cache,
- *			void *p)
+ * long tme_port_cache_free(struct port_arena *arena, enum port_cache cache,
+ *			    void *p)
  *	Free a piece.  Returns what this gave back to the host, counted in the
  *	same way.
  *
- * unsigned long port_frame_alloc(bool pers), void port_frame_free(frame)
+ * unsigned long tme_port_frame_alloc(bool pers)
+ * void tme_port_frame_free(unsigned long frame)
  *	A frame of PAGE_SIZE bytes, with any content; 0 if there is no memory.
  *	@pers says that it is for a persistent page, for which a host may use
  *	more of its reserves.  Called without a lock of the engine.
  *
- * void *port_frame_map(unsigned long frame), void port_frame_unmap(void *p)
+ * void *tme_port_frame_map(unsigned long frame)
+ * void tme_port_frame_unmap(void *p)
  *	The address of a frame, aligned to a word.  One is mapped at a time.
  *
- * unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
- *				 unsigned int len, bool pers)
+ * unsigned long tme_port_slot_alloc(struct port_arena *arena, const void *src,
+ *				     unsigned int len, bool pers)
  *	A slot with a copy of @len bytes from @src, at most TME_COMPRESSED_MAX;
  *	0 if there is no memory.  @pers as above.  Called between
- *	port_scratch_get() and port_scratch_put().
+ *	tme_port_scratch_get() and tme_port_scratch_put().
  *
- * void port_slot_free(struct port_arena *arena, unsigned long slot)
+ * void tme_port_slot_free(struct port_arena *arena, unsigned long slot)
  *	Free a slot.
  *
- * void *port_slot_map(struct port_arena *arena, unsigned long slot)
- * void port_slot_unmap(struct port_arena *arena, unsigned long slot)
+ * void *tme_port_slot_map(struct port_arena *arena, unsigned long slot)
+ * void tme_port_slot_unmap(struct port_arena *arena, unsigned long slot)
  *	The address of a slot.  One is mapped at a time.
  *
- * struct port_scratch *port_scratch_get(void)
- * void port_scratch_put(struct port_scratch *scratch)
+ * struct port_scratch *tme_port_scratch_get(void)
+ * void tme_port_scratch_put(struct port_scratch *scratch)
  *	Memory of the compressor, with its output in @buf.  No other call gets
  *	it until it is put.  Called without a lock of the engine.
  *
- * int port_compress(struct port_scratch *scratch, const void *src,
- *		     unsigned int max)
+ * int tme_port_compress(struct port_scratch *scratch, const void *src,
+ *			 unsigned int max)
  *	Compress PAGE_SIZE bytes of @src to @buf.  Returns the length; 0 if it
  *	would be more than @max.
  *
- * int port_decompress(const void *src, unsigned int len, void *dst)
+ * int tme_port_decompress(const void *src, unsigned int len, void *dst)
  *	Returns the number of bytes written to @dst, PAGE_SIZE at most; anything
  *	else than PAGE_SIZE if @src is corrupted.
  */

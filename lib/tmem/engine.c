@@ -165,17 +165,17 @@ static bool tme_same_filled(const unsigned long *src, unsigned long *word)
 static int tme_compress(struct tme_client *client, const void *src, bool pers,
 			unsigned long *slot)
 {
-	struct port_scratch *scratch = port_scratch_get();
+	struct port_scratch *scratch = tme_port_scratch_get();
 	int len;
 
-	len = port_compress(scratch, src, TME_COMPRESSED_MAX);
+	len = tme_port_compress(scratch, src, TME_COMPRESSED_MAX);
 	if (len) {
-		*slot = port_slot_alloc(client->arena[pers], scratch->buf, len,
-					pers);
+		*slot = tme_port_slot_alloc(client->arena[pers], scratch->buf,
+					    len, pers);
 		if (!*slot)
 			len = 0;
 	}
-	port_scratch_put(scratch);
+	tme_port_scratch_put(scratch);
 	return len;
 }
 
@@ -198,13 +198,13 @@ static inline int tme_page_read(struct tme_client *client,
 	int len;
 
 	if (page->len == TME_RAW) {
-		src = port_frame_map(page->data);
+		src = tme_port_frame_map(page->data);
 		tme_copy(dst, src);
-		port_frame_unmap(src);
+		tme_port_frame_unmap(src);
 	} else if (page->len) {
-		src = port_slot_map(client->arena[page->pers], page->data);
-		len = port_decompress(src, page->len, dst);
-		port_slot_unmap(client->arena[page->pers], page->data);
+		src = tme_port_slot_map(client->arena[page->pers], page->data);
+		len = tme_port_decompress(src, page->len, dst);
+		tme_port_slot_unmap(client->arena[page->pers], page->data);
 		if (WARN_ON_ONCE(len != PAGE_SIZE))
 			return -EIO;
 	} else {
@@ -219,12 +219,12 @@ static inline int tme_frame_new(struct tme_page *page, const void *src)
 {
 	void *dst;
 
-	page->data = port_frame_alloc(page->pers);
+	page->data = tme_port_frame_alloc(page->pers);
 	if (!page->data)
 		return -ENOMEM;
-	dst = port_frame_map(page->data);
+	dst = tme_port_frame_map(page->data);
 	tme_copy(dst, src);
-	port_frame_unmap(dst);
+	tme_port_frame_unmap(dst);
 	return 0;
 }
 
@@ -244,10 +244,11 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	int err = 0, len = 0;
 	long bytes = 0, later;
 
-	page = port_cache_alloc(client->arena[pers], PORT_PAGE, &bytes);
+	page = tme_port_cache_alloc(client->arena[pers], PORT_PAGE, &bytes);
 	/* Other clients may have all memory: then evict from them */
 	if (!page && !tme_make_room(client, pers, 0))
-		page = port_cache_alloc(client->arena[pers], PORT_PAGE, &bytes);
+		page = tme_port_cache_alloc(client->arena[pers], PORT_PAGE,
+					    &bytes);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
 	page->pers = pers;
@@ -264,7 +265,7 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 		} else {
 			len = TME_RAW;
 			bytes += PAGE_SIZE;
-			if (!err && !pers && !port_keep_raw())
+			if (!err && !pers && !tme_port_keep_raw())
 				err = -ENOMEM;
 		}
 	}
@@ -283,10 +284,11 @@ static struct tme_page *tme_page_new(struct tme_client *client,
 	}
 	if (err) {
 		if (page->len) {
-			port_slot_free(client->arena[pers], page->data);
+			tme_port_slot_free(client->arena[pers], page->data);
 			tme_charge_slots(client, pers);
 		}
-		later -= port_cache_free(client->arena[pers], PORT_PAGE, page);
+		later -= tme_port_cache_free(client->arena[pers], PORT_PAGE,
+					     page);
 	}
 	tme_charge(client, pers, later);
 	return err ? ERR_PTR(err) : page;

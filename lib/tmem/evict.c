@@ -382,7 +382,7 @@ unsigned long tme_evict(struct tme_host *host, unsigned long nr, long *bytes)
 		/* Others were faster: try the next client */
 		if (done == last)
 			vain++;
-		else if (port_should_stop())
+		else if (tme_port_should_stop())
 			break;
 	}
 	return done;

@@ -169,13 +169,13 @@ static __always_inline long __tme_page_free(struct tme_client *client,
 	bool pers = page->pers;
 
 	if (page->len == TME_RAW) {
-		port_frame_free(page->data);
+		tme_port_frame_free(page->data);
 		bytes += PAGE_SIZE;
 	} else if (page->len) {
-		port_slot_free(client->arena[pers], page->data);
+		tme_port_slot_free(client->arena[pers], page->data);
 		slots = tme_charge_slots(client, pers);
 	}
-	bytes += port_cache_free(client->arena[pers], PORT_PAGE, page);
+	bytes += tme_port_cache_free(client->arena[pers], PORT_PAGE, page);
 	tme_charge(client, pers, -bytes);
 	return bytes - slots;
 }
@@ -258,7 +258,7 @@ static inline int tme_lacks_room(struct tme_client *client, bool pers,
 {
 	int err = tme_over(client, pers, bytes + TME_HEADROOM);
 
-	return err ?: port_short() ? -ENOMEM : 0;
+	return err ?: tme_port_short() ? -ENOMEM : 0;
 }
 
 /*
@@ -309,7 +309,7 @@ static inline struct tme_pool *tme_pool_find(struct tme_client *client, u32 id)
 static inline bool tme_enough(int *work, u32 nr)
 {
 	*work -= nr;
-	return *work <= 0 || port_should_stop();
+	return *work <= 0 || tme_port_should_stop();
 }
 
 #endif /* TME_INTERNAL_H */

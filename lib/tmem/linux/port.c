@@ -18,8 +18,8 @@
 MODULE_DESCRIPTION("Transcendent memory engine");
 MODULE_LICENSE("GPL");
 
-struct kmem_cache *port_caches[PORT_CACHES];
-EXPORT_SYMBOL_GPL(port_caches);		/* port_cache_size() is inline */
+struct kmem_cache *tme_port_caches[PORT_CACHES];
+EXPORT_SYMBOL_GPL(tme_port_caches);	/* tme_port_cache_size() is inline */
 static struct port_scratch __percpu *port_scratches;
 
 /* One set for all hosts: a machine has one, and tests may have another */
@@ -31,8 +31,8 @@ static void port_free_all(void)
 	int i;
 
 	for (i = 0; i < PORT_CACHES; i++) {
-		kmem_cache_destroy(port_caches[i]);
-		port_caches[i] = NULL;
+		kmem_cache_destroy(tme_port_caches[i]);
+		tme_port_caches[i] = NULL;
 	}
 	free_percpu(port_scratches);
 }
@@ -52,9 +52,9 @@ static int port_alloc_all(const size_t size[PORT_CACHES])
 	for_each_possible_cpu(cpu)
 		local_lock_init(&per_cpu_ptr(port_scratches, cpu)->lock);
 	for (i = 0; i < PORT_CACHES; i++) {
-		port_caches[i] = kmem_cache_create(name[i], size[i], 0, 0,
-						   NULL);
-		if (!port_caches[i]) {
+		tme_port_caches[i] = kmem_cache_create(name[i], size[i], 0, 0,
+						       NULL);
+		if (!tme_port_caches[i]) {
 			port_free_all();
 			return -ENOMEM;
 		}
@@ -67,7 +67,7 @@ static int port_alloc_all(const size_t size[PORT_CACHES])
  * the one that it leaves.  Where a cgroup is at its limit, and the system has
  * memory, that saves a read; where reclaim wants free memory it gains nothing.
  */
-bool port_keep_raw(void)
+bool tme_port_keep_raw(void)
 {
 	struct zone *zones = NODE_DATA(numa_mem_id())->node_zones, *zone;
 	const int for_all = gfp_zone(GFP_HIGHUSER_MOVABLE);
@@ -83,7 +83,7 @@ bool port_keep_raw(void)
 	return false;
 }
 
-int port_init(const size_t size[PORT_CACHES])
+int tme_port_init(const size_t size[PORT_CACHES])
 {
 	int err = 0;
 
@@ -96,7 +96,7 @@ int port_init(const size_t size[PORT_CACHES])
 	return err;
 }
 
-void port_exit(void)
+void tme_port_exit(void)
 {
 	mutex_lock(&port_lock);
 	if (!--port_users)
@@ -104,7 +104,7 @@ void port_exit(void)
 	mutex_unlock(&port_lock);
 }
 
-struct zs_pool *port_arena_create(void)
+struct zs_pool *tme_port_arena_create(void)
 {
 	static atomic_t nr;
 	char name[20];
@@ -114,25 +114,25 @@ struct zs_pool *port_arena_create(void)
 	return zs_create_pool(name);
 }
 
-struct port_scratch *port_scratch_get(void)
+struct port_scratch *tme_port_scratch_get(void)
 {
 	local_lock(&port_scratches->lock);
 	return this_cpu_ptr(port_scratches);
 }
 
-void port_scratch_put(struct port_scratch *scratch)
+void tme_port_scratch_put(struct port_scratch *scratch)
 {
 	local_unlock(&port_scratches->lock);
 }
 
-int port_compress(struct port_scratch *scratch, const void *src,
-		  unsigned int max)
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+		      unsigned int max)
 {
 	return LZ4_compress_default(src, scratch->buf, PAGE_SIZE, max,
 				    scratch->work);
 }
 
-int port_decompress(const void *src, unsigned int len, void *dst)
+int tme_port_decompress(const void *src, unsigned int len, void *dst)
 {
 	return LZ4_decompress_safe(src, dst, len, PAGE_SIZE);
 }

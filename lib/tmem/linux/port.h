@@ -38,45 +38,45 @@
 #include <linux/zsmalloc.h>
 #include "../contract.h"
 
-extern struct kmem_cache *port_caches[PORT_CACHES];
+extern struct kmem_cache *tme_port_caches[PORT_CACHES];
 
-int port_init(const size_t size[PORT_CACHES]);	/* may sleep */
-void port_exit(void);				/* may sleep */
+int tme_port_init(const size_t size[PORT_CACHES]);	/* may sleep */
+void tme_port_exit(void);				/* may sleep */
 
 #define PORT_GFP	(__GFP_HIGH | __GFP_NOMEMALLOC | __GFP_NORETRY | \
 			 __GFP_NOWARN | __GFP_KSWAPD_RECLAIM)
 
-#define port_random(buf, len)	get_random_bytes(buf, len)
-#define port_short()		false	/* there is a limit, and a shrinker */
-#define port_should_stop()	need_resched()
-bool port_keep_raw(void);
-#define port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
-#define port_free(p)		kvfree(p)			/* may sleep */
+#define tme_port_random(buf, len) get_random_bytes(buf, len)
+#define tme_port_short()	false	/* there is a limit, and a shrinker */
+#define tme_port_should_stop()	need_resched()
+bool tme_port_keep_raw(void);
+#define tme_port_zalloc(size)	kvzalloc(size, GFP_KERNEL)	/* may sleep */
+#define tme_port_free(p)	kvfree(p)			/* may sleep */
 
-static inline void *port_cache_alloc(struct zs_pool *arena,
-				     enum port_cache cache, long *bytes)
+static inline void *tme_port_cache_alloc(struct zs_pool *arena,
+					 enum port_cache cache, long *bytes)
 {
-	void *p = kmem_cache_alloc(port_caches[cache], PORT_GFP);
+	void *p = kmem_cache_alloc(tme_port_caches[cache], PORT_GFP);
 
 	if (p)
-		*bytes += kmem_cache_size(port_caches[cache]);
+		*bytes += kmem_cache_size(tme_port_caches[cache]);
 	return p;
 }
 
-static inline long port_cache_size(enum port_cache cache)
+static inline long tme_port_cache_size(enum port_cache cache)
 {
-	return kmem_cache_size(port_caches[cache]);
+	return kmem_cache_size(tme_port_caches[cache]);
 }
 
-static inline long port_cache_free(struct zs_pool *arena,
-				   enum port_cache cache, void *p)
+static inline long tme_port_cache_free(struct zs_pool *arena,
+				       enum port_cache cache, void *p)
 {
-	kmem_cache_free(port_caches[cache], p);
-	return port_cache_size(cache);
+	kmem_cache_free(tme_port_caches[cache], p);
+	return tme_port_cache_size(cache);
 }
 
 /* A frame is a struct page */
-static inline unsigned long port_frame_alloc(bool pers)
+static inline unsigned long tme_port_frame_alloc(bool pers)
 {
 	gfp_t gfp = pers ? PORT_GFP :
 			   (PORT_GFP & ~__GFP_HIGH) | __GFP_RECLAIMABLE;
@@ -84,30 +84,30 @@ static inline unsigned long port_frame_alloc(bool pers)
 	return (unsigned long)alloc_page(gfp | __GFP_HIGHMEM);
 }
 
-static inline void port_frame_free(unsigned long frame)
+static inline void tme_port_frame_free(unsigned long frame)
 {
 	__free_page((struct page *)frame);
 }
 
-static inline void *port_frame_map(unsigned long frame)
+static inline void *tme_port_frame_map(unsigned long frame)
 {
 	return kmap_local_page((struct page *)frame);
 }
 
-#define port_frame_unmap(p)	kunmap_local(p)
+#define tme_port_frame_unmap(p)	kunmap_local(p)
 
 /* An arena has compressed slots only: it is a zsmalloc pool */
 #define port_arena		zs_pool
-struct zs_pool *port_arena_create(void);			/* may sleep */
-#define port_arena_destroy(arena) zs_destroy_pool(arena)	/* may sleep */
-#define port_slot_frames(arena) ((long)zs_get_total_pages(arena))
-#define port_slot_free(arena, slot) zs_free(arena, slot)
-#define port_slot_map(arena, slot) zs_map_object(arena, slot, ZS_MM_RO)
-#define port_slot_unmap(arena, slot) zs_unmap_object(arena, slot)
+struct zs_pool *tme_port_arena_create(void);		/* may sleep */
+#define tme_port_arena_destroy(arena) zs_destroy_pool(arena)	/* may sleep */
+#define tme_port_slot_frames(arena) ((long)zs_get_total_pages(arena))
+#define tme_port_slot_free(arena, slot) zs_free(arena, slot)
+#define tme_port_slot_map(arena, slot) zs_map_object(arena, slot, ZS_MM_RO)
+#define tme_port_slot_unmap(arena, slot) zs_unmap_object(arena, slot)
 
-static inline unsigned long port_slot_alloc(struct zs_pool *arena,
-					    const void *src, unsigned int len,
-					    bool pers)
+static inline unsigned long tme_port_slot_alloc(struct zs_pool *arena,
+						const void *src,
+						unsigned int len, bool pers)
 {
 	unsigned long slot = zs_malloc(arena, len, PORT_GFP | __GFP_HIGHMEM |
 				       __GFP_MOVABLE);
@@ -126,10 +126,10 @@ struct port_scratch {
 	char work[LZ4_MEM_COMPRESS] __aligned(8);
 };
 
-struct port_scratch *port_scratch_get(void);
-void port_scratch_put(struct port_scratch *scratch);
-int port_compress(struct port_scratch *scratch, const void *src,
-		  unsigned int max);		/* 0: does not fit */
-int port_decompress(const void *src, unsigned int len, void *dst);
+struct port_scratch *tme_port_scratch_get(void);
+void tme_port_scratch_put(struct port_scratch *scratch);
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+		      unsigned int max);		/* 0: does not fit */
+int tme_port_decompress(const void *src, unsigned int len, void *dst);
 
 #endif /* TME_PORT_H */

@@ -28,23 +28,23 @@ enum { FRAME = PORT_CACHES, SPAN, KINDS };
 
 static size_t mem_size[KINDS] = { [FRAME] = PAGE_SIZE, [SPAN] = SPAN_SIZE };
 
-int port_init(const size_t size[PORT_CACHES])
+int tme_port_init(const size_t size[PORT_CACHES])
 {
 	memcpy(mem_size, size, PORT_CACHES * sizeof(*size));
 	return 0;
 }
 
-void port_exit(void)
+void tme_port_exit(void)
 {
 }
 
-void port_random(void *buf, size_t len)
+void tme_port_random(void *buf, size_t len)
 {
 	if (getrandom(buf, len, 0) != (ssize_t)len)
 		abort();
 }
 
-bool port_should_stop(void)
+bool tme_port_should_stop(void)
 {
 	return port_stop && port_stop();
 }
@@ -84,13 +84,13 @@ static void mem_free(int kind, void *p)
 	free(p);
 }
 
-void *port_zalloc(size_t size)
+void *tme_port_zalloc(size_t size)
 {
 	return should_fail() ? NULL :
 	       memset(aligned_alloc(64, (size + 63) & ~63ul), 0, size);
 }
 
-void port_free(void *p)
+void tme_port_free(void *p)
 {
 	__atomic_sub_fetch(&port_allocated, 1, __ATOMIC_RELAXED);
 	free(p);
@@ -205,21 +205,21 @@ static void mem_free(int kind, void *p)
 	spin_unlock(&slab->lock);
 }
 
-void *port_zalloc(size_t size)
+void *tme_port_zalloc(size_t size)
 {
 	void *p = aligned_alloc(128, (size + 127) & ~127ul);
 
 	return p ? memset(p, 0, size) : NULL;
 }
 
-void port_free(void *p)
+void tme_port_free(void *p)
 {
 	free(p);
 }
 #endif
 
-void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
-		       long *bytes)
+void *tme_port_cache_alloc(struct port_arena *arena, enum port_cache cache,
+			   long *bytes)
 {
 	void *p = mem_alloc(cache);
 
@@ -232,18 +232,19 @@ void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
 	return p;
 }
 
-long port_cache_free(struct port_arena *arena, enum port_cache cache, void *p)
+long tme_port_cache_free(struct port_arena *arena, enum port_cache cache,
+			 void *p)
 {
 	mem_free(cache, p);
 	return port_meta_free ? 0 : mem_size[cache];
 }
 
-unsigned long port_frame_alloc(bool pers)
+unsigned long tme_port_frame_alloc(bool pers)
 {
 	return (unsigned long)mem_alloc(FRAME);
 }
 
-void port_frame_free(unsigned long frame)
+void tme_port_frame_free(unsigned long frame)
 {
 	mem_free(FRAME, (void *)frame);
 }
@@ -271,9 +272,9 @@ struct port_arena {
 	long frames;
 };
 
-struct port_arena *port_arena_create(void)
+struct port_arena *tme_port_arena_create(void)
 {
-	struct port_arena *arena = port_zalloc(sizeof(*arena));
+	struct port_arena *arena = tme_port_zalloc(sizeof(*arena));
 	unsigned int i;
 
 	for (i = 0; arena && i < SLOT_CLASSES; i++) {
@@ -310,17 +311,17 @@ void port_compact(struct port_arena *arena)
 	}
 }
 
-void port_arena_destroy(struct port_arena *arena)
+void tme_port_arena_destroy(struct port_arena *arena)
 {
 	unsigned int i;
 
 	for (i = 0; i < SLOT_CLASSES; i++)
 		assert(list_empty(&arena->class[i].spans));
-	port_free(arena);
+	tme_port_free(arena);
 }
 
-unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
-			      unsigned int len, bool pers)
+unsigned long tme_port_slot_alloc(struct port_arena *arena, const void *src,
+				  unsigned int len, bool pers)
 {
 	unsigned int i, w, class = (len - 1) / SLOT_STEP;
 	unsigned int size = (class + 1) * SLOT_STEP;
@@ -357,7 +358,7 @@ unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
 	return (unsigned long)slot;
 }
 
-void port_slot_free(struct port_arena *arena, unsigned long slot)
+void tme_port_slot_free(struct port_arena *arena, unsigned long slot)
 {
 	struct span *span = (void *)(slot & ~(SPAN_SIZE - 1));
 	unsigned int i = (slot - (unsigned long)span->slot) /
@@ -375,20 +376,20 @@ void port_slot_free(struct port_arena *arena, unsigned long slot)
 	spin_unlock(lock);
 }
 
-long port_slot_frames(struct port_arena *arena)
+long tme_port_slot_frames(struct port_arena *arena)
 {
 	return READ_ONCE(arena->frames);
 }
 
-struct port_scratch *port_scratch_get(void)
+struct port_scratch *tme_port_scratch_get(void)
 {
 	static __thread struct port_scratch scratch;
 
 	return &scratch;
 }
 
-int port_compress(struct port_scratch *scratch, const void *src,
-		  unsigned int max)
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+		      unsigned int max)
 {
 	assert(LZ4_sizeofState() <= (int)sizeof(scratch->work));
 	if (port_writing)
@@ -397,7 +398,7 @@ int port_compress(struct port_scratch *scratch, const void *src,
 					  PAGE_SIZE, max, 1);
 }
 
-int port_decompress(const void *src, unsigned int len, void *dst)
+int tme_port_decompress(const void *src, unsigned int len, void *dst)
 {
 	if (port_reading)
 		port_reading();

@@ -185,45 +185,47 @@ static inline bool list_empty(const struct list_head *list)
  */
 #include "contract.h"
 
-int port_init(const size_t size[PORT_CACHES]);
-void port_exit(void);
-void port_random(void *buf, size_t len);
-bool port_should_stop(void);
-#define port_short()		port_memory_short
-#define port_keep_raw()		(!port_raw_useless)
+int tme_port_init(const size_t size[PORT_CACHES]);
+void tme_port_exit(void);
+void tme_port_random(void *buf, size_t len);
+bool tme_port_should_stop(void);
+#define tme_port_short()	port_memory_short
+#define tme_port_keep_raw()	(!port_raw_useless)
 
-void *port_zalloc(size_t size);
-void port_free(void *p);
+void *tme_port_zalloc(size_t size);
+void tme_port_free(void *p);
 
 struct port_arena;
-void *port_cache_alloc(struct port_arena *arena, enum port_cache cache,
-		       long *bytes);
-long port_cache_free(struct port_arena *arena, enum port_cache cache, void *p);
+void *tme_port_cache_alloc(struct port_arena *arena, enum port_cache cache,
+			   long *bytes);
+long tme_port_cache_free(struct port_arena *arena, enum port_cache cache,
+			 void *p);
 
-unsigned long port_frame_alloc(bool pers);
-void port_frame_free(unsigned long frame);
-static inline void *port_frame_map(unsigned long frame)
+unsigned long tme_port_frame_alloc(bool pers);
+void tme_port_frame_free(unsigned long frame);
+static inline void *tme_port_frame_map(unsigned long frame)
 {
 	return (void *)frame;
 }
 
-static inline void port_frame_unmap(void *p)
+static inline void tme_port_frame_unmap(void *p)
 {
 }
 
-struct port_arena *port_arena_create(void);
-void port_arena_destroy(struct port_arena *arena);
-unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
-			      unsigned int len, bool pers);
-void port_slot_free(struct port_arena *arena, unsigned long slot);
-long port_slot_frames(struct port_arena *arena);
-static inline void *port_slot_map(struct port_arena *arena, unsigned long slot)
+struct port_arena *tme_port_arena_create(void);
+void tme_port_arena_destroy(struct port_arena *arena);
+unsigned long tme_port_slot_alloc(struct port_arena *arena, const void *src,
+				  unsigned int len, bool pers);
+void tme_port_slot_free(struct port_arena *arena, unsigned long slot);
+long tme_port_slot_frames(struct port_arena *arena);
+static inline void *tme_port_slot_map(struct port_arena *arena,
+				      unsigned long slot)
 {
 	return (void *)slot;
 }
 
-static inline void port_slot_unmap(struct port_arena *arena,
-				   unsigned long slot)
+static inline void tme_port_slot_unmap(struct port_arena *arena,
+				       unsigned long slot)
 {
 }
 
@@ -233,15 +235,15 @@ struct port_scratch {
 	char work[16416] __attribute__((aligned(8)));
 };
 
-struct port_scratch *port_scratch_get(void);
+struct port_scratch *tme_port_scratch_get(void);
 
-static inline void port_scratch_put(struct port_scratch *scratch)
+static inline void tme_port_scratch_put(struct port_scratch *scratch)
 {
 }
 
-int port_compress(struct port_scratch *scratch, const void *src,
-		  unsigned int max);
-int port_decompress(const void *src, unsigned int len, void *dst);
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+		      unsigned int max);
+int tme_port_decompress(const void *src, unsigned int len, void *dst);
 
 /*
  * For the tests.
@@ -253,7 +255,7 @@ extern long port_fail_at;		/* the one to fail, if > 0 */
 extern long port_fail_every;		/* each of this number fails, if > 0 */
 extern bool port_memory_short;		/* evict, for the host has no memory */
 extern bool port_raw_useless;		/* a frame gains nothing */
-extern bool (*port_stop)(void);		/* what port_should_stop() asks */
+extern bool (*port_stop)(void);		/* what tme_port_should_stop() asks */
 extern bool port_meta_free;		/* metadata is not counted */
 extern bool port_corrupt;		/* fail every decompression */
 extern bool port_keep_spans;		/* memory of slots stays until ... */

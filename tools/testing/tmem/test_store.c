@@ -242,7 +242,7 @@ static void hash_collisions(void)
 	 * ... and with the key back, they are all over the place, in whichever
 	 * 32 bits they differ.  Ids in a row would not do: see tme_hash().
 	 */
-	port_random(host.key, sizeof(host.key));
+	tme_port_random(host.key, sizeof(host.key));
 	for (word = 0; word < 6; word++) {
 		u64 start = rnd_state;
 

@@ -110,8 +110,8 @@ static int control_flush(struct xen_sysctl_tmem_op *op)
             goto out;
     op->flags = XEN_SYSCTL_TMEM_DONE;
  out:
-    port_drain();
-    port_drain_others(false);
+    tme_port_drain();
+    tme_port_drain_others(false);
     op->kib = max(bytes, 0L) >> 10;
 
     return 0;

@@ -45,10 +45,10 @@ int LZ4_decompress_safe(const char *src, char *dst, int compressed_size,
 /* Nothing of what is kept for devices that need low addresses */
 #define MEMF_OURS       (MEMF_tmem | MEMF_no_dma)
 
-unsigned int __read_mostly port_piece_size[PORT_CACHES];
+unsigned int __read_mostly tme_port_piece_size[PORT_CACHES];
 static bool __read_mostly look_at_pages;
 
-DEFINE_PER_CPU(struct port_cpu, port_cpus);
+DEFINE_PER_CPU(struct port_cpu, tme_port_cpus);
 
 /* Pages that tmem has from the heap, but for its tables, on each node */
 static atomic_long_t node_pages[MAX_NUMNODES];
@@ -59,7 +59,7 @@ static void count_pages(const struct page_info *page, long nr)
     atomic_long_add(nr, &node_pages[phys_to_nid(page_to_maddr(page))]);
 }
 
-unsigned long port_part(unsigned long nr, nodeid_t node)
+unsigned long tme_port_part(unsigned long nr, nodeid_t node)
 {
     unsigned long all = 0, there = 0;
     unsigned int i;
@@ -76,7 +76,7 @@ unsigned long port_part(unsigned long nr, nodeid_t node)
     return all ? nr * ((there << 20) / all) >> 20 : 0;
 }
 
-void port_random(void *buf, size_t len)
+void tme_port_random(void *buf, size_t len)
 {
     while ( len )
     {
@@ -121,7 +121,7 @@ static void xenheap_put(void *p, unsigned int order)
  */
 static void repay(unsigned int nr)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
 
     if ( likely(!tmem_heap_is_short(0)) )
         return;
@@ -139,7 +139,7 @@ static bool may_keep(const struct page_info *page)
            !page_state_is(page, offlining);
 }
 
-void port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
+void tme_port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
 {
     struct page_info *page = port_frame_page(frame);
     bool scarce = tmem_heap_is_short(0);
@@ -153,9 +153,9 @@ void port_frame_free_slow(struct port_cpu *pc, unsigned long frame)
 }
 
 /* Under its lock.  Return: a page with free pieces, now in their list */
-struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
+struct slab_page *tme_port_slab_grow(struct slab *slab, enum port_cache cache)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
     struct slab_page *page;
 
     if ( likely(pc->nr_slab_pages) )
@@ -175,15 +175,15 @@ struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache)
     }
     page->free = NULL;
     page->used = 0;
-    page->fresh = (PAGE_SIZE - sizeof(*page)) / port_piece_size[cache];
+    page->fresh = (PAGE_SIZE - sizeof(*page)) / tme_port_piece_size[cache];
     list_add(&page->list, &slab->partial);
 
     return page;
 }
 
-void port_slab_page_free(struct slab_page *page)
+void tme_port_slab_page_free(struct slab_page *page)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
 
     if ( likely(pc->nr_slab_pages < (pc->keep ? NR_SLAB_PAGES : 1)) &&
          may_keep(virt_to_page(page)) )
@@ -215,7 +215,7 @@ static bool frames_take(struct port_cpu *pc, unsigned int order)
  * nothing that we would take: a put may need all of SPARE_FRAMES, for the page
  * and for slabs.
  */
-bool port_refill(struct port_cpu *pc)
+bool tme_port_refill(struct port_cpu *pc)
 {
     if ( tmem_heap_is_short(0) )
     {
@@ -245,12 +245,12 @@ static void port_cpu_drain(struct port_cpu *pc)
 
 static void cf_check drain_tasklet(void *unused)
 {
-    port_cpu_drain(&this_cpu(port_cpus));
+    port_cpu_drain(&this_cpu(tme_port_cpus));
 }
 
-unsigned int port_drain(void)
+unsigned int tme_port_drain(void)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
     unsigned int nr = pc->nr_frames + pc->nr_slab_pages;
 
     port_cpu_drain(pc);
@@ -259,13 +259,13 @@ unsigned int port_drain(void)
 }
 
 /* A glance will do, unless @all of them have to be interrupted */
-void port_drain_others(bool all)
+void tme_port_drain_others(bool all)
 {
     unsigned int cpu;
 
     for_each_online_cpu ( cpu )
     {
-        struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+        struct port_cpu *pc = &per_cpu(tme_port_cpus, cpu);
 
         if ( cpu != smp_processor_id() &&
              (all || read_atomic(&pc->nr_frames) ||
@@ -274,11 +274,11 @@ void port_drain_others(bool all)
     }
 }
 
-void port_look_at_pages(void)
+void tme_port_look_at_pages(void)
 {
     write_atomic(&look_at_pages, true);
-    port_drain();
-    port_drain_others(true);
+    tme_port_drain();
+    tme_port_drain_others(true);
 }
 
 /*
@@ -305,7 +305,7 @@ static void cf_check slots_put(void *p)
 /* An xmem_pool that has nothing yet says that its size is this */
 static unsigned long __read_mostly slots_empty;
 
-struct port_arena *port_arena_create(void)
+struct port_arena *tme_port_arena_create(void)
 {
     struct port_arena *arena = xzalloc(struct port_arena);
     unsigned int i;
@@ -330,19 +330,19 @@ struct port_arena *port_arena_create(void)
     return arena;
 }
 
-void port_arena_destroy(struct port_arena *arena)
+void tme_port_arena_destroy(struct port_arena *arena)
 {
     xmem_pool_destroy(arena->pool);
     xfree(arena);
 }
 
-long port_slot_frames(struct port_arena *arena)
+long tme_port_slot_frames(struct port_arena *arena)
 {
     return (xmem_pool_get_total_size(arena->pool) - slots_empty) / PAGE_SIZE;
 }
 
-unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
-                              unsigned int len, bool pers)
+unsigned long tme_port_slot_alloc(struct port_arena *arena, const void *src,
+                                  unsigned int len, bool pers)
 {
     void *slot;
 
@@ -353,21 +353,21 @@ unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
     return (unsigned long)(slot ? memcpy(slot, src, len) : NULL);
 }
 
-void port_slot_free(struct port_arena *arena, unsigned long slot)
+void tme_port_slot_free(struct port_arena *arena, unsigned long slot)
 {
     spin_lock(&arena->lock);
     xmem_pool_free((void *)slot, arena->pool);
     spin_unlock(&arena->lock);
 }
 
-struct port_scratch *port_scratch_get(void)
+struct port_scratch *tme_port_scratch_get(void)
 {
-    return this_cpu(port_cpus).scratch;
+    return this_cpu(tme_port_cpus).scratch;
 }
 
 /* The guest may write to @src meanwhile, which a compressor must not see */
-int port_compress(struct port_scratch *scratch, const void *src,
-                  unsigned int max)
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+                      unsigned int max)
 {
     memcpy(scratch->src, src, PAGE_SIZE);
     return LZ4_compress_fast_extState_fastReset(scratch->work, scratch->src,
@@ -375,7 +375,7 @@ int port_compress(struct port_scratch *scratch, const void *src,
                                                 1);
 }
 
-int port_decompress(const void *src, unsigned int len, void *dst)
+int tme_port_decompress(const void *src, unsigned int len, void *dst)
 {
     return LZ4_decompress_safe(src, dst, len, PAGE_SIZE);
 }
@@ -386,7 +386,7 @@ int port_decompress(const void *src, unsigned int len, void *dst)
 
 static int cpu_prepare(unsigned int cpu)
 {
-    struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+    struct port_cpu *pc = &per_cpu(tme_port_cpus, cpu);
 
     tasklet_init(&pc->drain, drain_tasklet, NULL);
     if ( !pc->scratch )
@@ -399,7 +399,7 @@ static int cf_check cpu_callback(
     struct notifier_block *nfb, unsigned long action, void *hcpu)
 {
     unsigned int cpu = (unsigned long)hcpu;
-    struct port_cpu *pc = &per_cpu(port_cpus, cpu);
+    struct port_cpu *pc = &per_cpu(tme_port_cpus, cpu);
     int rc = 0;
 
     switch ( action )
@@ -423,14 +423,14 @@ static struct notifier_block cpu_nfb = {
 };
 
 /* Once, before other CPUs are there */
-int port_init(const size_t size[PORT_CACHES])
+int tme_port_init(const size_t size[PORT_CACHES])
 {
     unsigned int i;
 
     BUILD_BUG_ON(FRAMETABLE_VIRT_END > DIRECTMAP_VIRT_START);
     BUG_ON(LZ4_sizeofState() > LZ4_STATE);
     for ( i = 0; i < PORT_CACHES; i++ )
-        port_piece_size[i] = ROUNDUP(size[i], sizeof(void *));
+        tme_port_piece_size[i] = ROUNDUP(size[i], sizeof(void *));
     if ( cpu_prepare(smp_processor_id()) )
         return -ENOMEM;
     register_cpu_notifier(&cpu_nfb);
@@ -438,7 +438,7 @@ int port_init(const size_t size[PORT_CACHES])
     return 0;
 }
 
-void port_exit(void)
+void tme_port_exit(void)
 {
     ASSERT_UNREACHABLE();       /* tmem stays */
 }

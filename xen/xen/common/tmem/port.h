@@ -73,18 +73,18 @@ typedef struct { long counter; } atomic_long_t;
     __atomic_add_fetch(&(v)->counter, i, __ATOMIC_SEQ_CST)
 #define atomic_long_inc(v)      atomic_long_add(1, v)
 
-int port_init(const size_t size[PORT_CACHES]);
-void port_exit(void);
+int tme_port_init(const size_t size[PORT_CACHES]);
+void tme_port_exit(void);
 
-void port_random(void *buf, size_t len);
+void tme_port_random(void *buf, size_t len);
 /*
  * Asked under whatever locks an allocation that reclaims is called with.  To
  * see whether an HVM vCPU has events, as general_preempt_check() does, may end
  * an interrupt of the guest, with all that hangs on it, and that takes locks.
  */
-#define port_should_stop()      softirq_pending(smp_processor_id())
-#define port_zalloc(size)       _xzalloc(size, SMP_CACHE_BYTES)
-#define port_free(p)            xfree(p)
+#define tme_port_should_stop()  softirq_pending(smp_processor_id())
+#define tme_port_zalloc(size)   _xzalloc(size, SMP_CACHE_BYTES)
+#define tme_port_free(p)        xfree(p)
 
 /* Slabs for metadata, and a pool of compressed slots */
 struct port_arena {
@@ -103,8 +103,8 @@ struct port_arena {
     } slab[PORT_CACHES];
 };
 
-struct port_arena *port_arena_create(void);
-void port_arena_destroy(struct port_arena *arena);
+struct port_arena *tme_port_arena_create(void);
+void tme_port_arena_destroy(struct port_arena *arena);
 
 /* At the start of each page of a slab */
 struct slab_page {
@@ -133,9 +133,9 @@ struct port_cpu {
     struct port_scratch *scratch;
 };
 
-DECLARE_PER_CPU(struct port_cpu, port_cpus);
+DECLARE_PER_CPU(struct port_cpu, tme_port_cpus);
 
-extern unsigned int port_piece_size[PORT_CACHES];
+extern unsigned int tme_port_piece_size[PORT_CACHES];
 
 /*
  * Most of a put, get or flush is in the functions that follow, and to call
@@ -143,8 +143,8 @@ extern unsigned int port_piece_size[PORT_CACHES];
  * port.c.
  */
 
-struct slab_page *port_slab_grow(struct slab *slab, enum port_cache cache);
-void port_slab_page_free(struct slab_page *page);
+struct slab_page *tme_port_slab_grow(struct slab *slab, enum port_cache cache);
+void tme_port_slab_page_free(struct slab_page *page);
 
 static inline bool slab_page_full(const struct slab_page *page)
 {
@@ -152,8 +152,8 @@ static inline bool slab_page_full(const struct slab_page *page)
 }
 
 /* Adds the size of the page that the slab grows by, if it does, to @bytes */
-static inline void *port_cache_alloc(struct port_arena *arena,
-                                     enum port_cache cache, long *bytes)
+static inline void *tme_port_cache_alloc(struct port_arena *arena,
+                                         enum port_cache cache, long *bytes)
 {
     struct slab *slab = &arena->slab[cache];
     struct slab_page *page;
@@ -163,7 +163,7 @@ static inline void *port_cache_alloc(struct port_arena *arena,
     page = list_first_entry_or_null(&slab->partial, struct slab_page, list);
     if ( unlikely(!page) )
     {
-        page = port_slab_grow(slab, cache);
+        page = tme_port_slab_grow(slab, cache);
         if ( !page )
             goto out;
         *bytes += PAGE_SIZE;
@@ -173,7 +173,7 @@ static inline void *port_cache_alloc(struct port_arena *arena,
         page->free = *(void **)piece;
     else
         piece = (void *)page + PAGE_SIZE -
-                page->fresh-- * port_piece_size[cache];
+                page->fresh-- * tme_port_piece_size[cache];
     page->used++;
     if ( slab_page_full(page) )
         list_del(&page->list);
@@ -184,8 +184,8 @@ static inline void *port_cache_alloc(struct port_arena *arena,
 }
 
 /* Return: the size of the page that the slab shrinks by, if it does */
-static inline long port_cache_free(struct port_arena *arena,
-                                   enum port_cache cache, void *p)
+static inline long tme_port_cache_free(struct port_arena *arena,
+                                       enum port_cache cache, void *p)
 {
     struct slab *slab = &arena->slab[cache];
     struct slab_page *page = (void *)((unsigned long)p & PAGE_MASK);
@@ -203,25 +203,25 @@ static inline long port_cache_free(struct port_arena *arena,
     if ( likely(!empty) )
         return 0;
 
-    port_slab_page_free(page);
+    tme_port_slab_page_free(page);
     return PAGE_SIZE;
 }
 
 /* This CPU keeps too little for a put: has the heap nothing?  Then evict */
-bool port_refill(struct port_cpu *pc);
+bool tme_port_refill(struct port_cpu *pc);
 
-static inline bool port_short(void)
+static inline bool tme_port_short(void)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
 
-    return unlikely(pc->nr_frames < SPARE_FRAMES) && !port_refill(pc);
+    return unlikely(pc->nr_frames < SPARE_FRAMES) && !tme_port_refill(pc);
 }
 
 /*
  * Is an ephemeral page that does not compress worth a frame?  Yes: the domain
  * that puts it gives up none.
  */
-#define port_keep_raw() true
+#define tme_port_keep_raw() true
 
 /*
  * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every
@@ -271,52 +271,52 @@ static inline struct page_info *port_frame_page(unsigned long frame)
                                 : (struct page_info *)frame;
 }
 
-static inline void *port_frame_map(unsigned long frame)
+static inline void *tme_port_frame_map(unsigned long frame)
 {
     return always_mapped(frame) ? (void *)frame
                                 : __map_domain_page(port_frame_page(frame));
 }
 
-#define port_frame_unmap(va)    port_unmap(va)
+#define tme_port_frame_unmap(va) port_unmap(va)
 
-static inline unsigned long port_frame_alloc(bool pers)
+static inline unsigned long tme_port_frame_alloc(bool pers)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
 
     return pc->nr_frames ? pc->frame[--pc->nr_frames] : 0;
 }
 
-void port_frame_free_slow(struct port_cpu *pc, unsigned long frame);
+void tme_port_frame_free_slow(struct port_cpu *pc, unsigned long frame);
 
-static inline void port_frame_free(unsigned long frame)
+static inline void tme_port_frame_free(unsigned long frame)
 {
-    struct port_cpu *pc = &this_cpu(port_cpus);
+    struct port_cpu *pc = &this_cpu(tme_port_cpus);
 
     if ( likely(pc->nr_frames < pc->keep) )
         pc->frame[pc->nr_frames++] = frame;
     else
-        port_frame_free_slow(pc, frame);
+        tme_port_frame_free_slow(pc, frame);
 }
 
 /*
  * Give back what CPUs keep: this one now, and how many pages that was; others
  * soon, those that seem to keep something or @all
  */
-unsigned int port_drain(void);
-void port_drain_others(bool all);
+unsigned int tme_port_drain(void);
+void tme_port_drain_others(bool all);
 
 /* How much of @nr pages is, as far as one can say, on a node? */
-unsigned long port_part(unsigned long nr, nodeid_t node);
+unsigned long tme_port_part(unsigned long nr, nodeid_t node);
 
 /* Look from now on at what is freed: what is to go offline goes to the heap */
-void port_look_at_pages(void);
+void tme_port_look_at_pages(void);
 
-long port_slot_frames(struct port_arena *arena);
-#define port_slot_map(arena, slot) ((void *)(slot))
-#define port_slot_unmap(arena, slot) ((void)(slot))
-unsigned long port_slot_alloc(struct port_arena *arena, const void *src,
-                              unsigned int len, bool pers);
-void port_slot_free(struct port_arena *arena, unsigned long slot);
+long tme_port_slot_frames(struct port_arena *arena);
+#define tme_port_slot_map(arena, slot) ((void *)(slot))
+#define tme_port_slot_unmap(arena, slot) ((void)(slot))
+unsigned long tme_port_slot_alloc(struct port_arena *arena, const void *src,
+                                  unsigned int len, bool pers);
+void tme_port_slot_free(struct port_arena *arena, unsigned long slot);
 
 /*
  * A compressor's memory, one per CPU.  Nothing preempts a hypercall, and no
@@ -328,11 +328,11 @@ struct port_scratch {
     char work[];
 };
 
-struct port_scratch *port_scratch_get(void);
-#define port_scratch_put(scratch) ((void)(scratch))
-int port_compress(struct port_scratch *scratch, const void *src,
-                  unsigned int max);    /* 0: does not fit */
-int port_decompress(const void *src, unsigned int len, void *dst);
+struct port_scratch *tme_port_scratch_get(void);
+#define tme_port_scratch_put(scratch) ((void)(scratch))
+int tme_port_compress(struct port_scratch *scratch, const void *src,
+                      unsigned int max);    /* 0: does not fit */
+int tme_port_decompress(const void *src, unsigned int len, void *dst);
 
 #endif /* TME_PORT_H */
 

@@ -828,8 +828,8 @@ int tmem_teardown(struct domain *d)
      * that lock since.
      */
     xfree(td);
-    port_drain();
-    port_drain_others(false);
+    tme_port_drain();
+    tme_port_drain_others(false);
 
     return 0;
 }
@@ -855,7 +855,8 @@ unsigned long tmem_freeable_pages_on(int node)
     if ( !tmem_on || node >= MAX_NUMNODES )
         return 0;
 
-    return port_part(tmem_freeable_pages(), node < 0 ? NUMA_NO_NODE : node);
+    return tme_port_part(tmem_freeable_pages(),
+                         node < 0 ? NUMA_NO_NODE : node);
 }
 
 /*
@@ -881,9 +882,9 @@ bool tmem_reclaim(unsigned int order)
             break;
     /* At the last moment, that of others, too */
     if ( bytes < want )
-        port_drain_others(false);
+        tme_port_drain_others(false);
 
-    return port_drain() || bytes > 0;
+    return tme_port_drain() || bytes > 0;
 }
 
 /*
@@ -894,7 +895,7 @@ bool tmem_reclaim(unsigned int order)
 void tmem_page_goes_offline(void)
 {
     if ( tmem_on )
-        port_look_at_pages();
+        tme_port_look_at_pages();
 }
 
 static int __init cf_check tmem_init(void)
