@@ -22,13 +22,13 @@
  * - put, and flush of one page: folio locked, still in the xarray;
  * - get: folio locked, already in the xarray.
  *
- * So for one index they are totally ordered by the folio lock.  Nobody can get
- * a page that is being put (the index is occupied until the put is over), and
- * nobody can put a page that is being got.
+ * So for one index they are totally ordered by the folio lock.  A page cannot
+ * be got while it is being put (the index is occupied until the put is over),
+ * and it cannot be put while it is being got.
  *
  * The memory of a folio that is put may still change through a reference that
- * get_user_pages() took earlier.  Whoever does that makes the folio dirty
- * before the reference is dropped.  __remove_mapping() looks for both after the
+ * get_user_pages() took earlier.  A writer that has one makes the folio dirty
+ * before it drops the reference.  __remove_mapping() looks for both after the
  * put: it gives up if there is such a reference or if the folio is dirty, and
  * then flushes what was put.  A folio with such a reference from the start
  * stays, and is neither put nor flushed.
@@ -48,16 +48,16 @@
  *
  * Direct I/O scans before the write, too.  Then the disk has not changed yet,
  * and what precache has of pages that are not cached is right.  But a folio
- * that the scan removes may have an older copy below.  So
+ * that the scan removes may have an older copy below it.  So
  * invalidate_inode_pages2_range() flushes what it removes, whole folios, and
- * whoever changes the disk flushes the range afterwards.
+ * the code that changes the disk flushes the range afterwards.
  *
- * That is still not enough for those who do not hold the invalidate_lock
- * (direct I/O).  While they scan after the write, reclaim can put an outdated
- * folio just ahead of the scan; the scan finds nothing there; a reader then
- * inserts a new folio and gets the outdated copy; the flush comes too late.
- * Hence the gate: an invalidator raises a counter before the scan and lowers it
- * after the flush, and a get that sees it raised is a miss.
+ * That is still not enough for an invalidator that does not hold the
+ * invalidate_lock (direct I/O).  While it scans after the write, reclaim can
+ * put an outdated folio just ahead of the scan; the scan finds nothing there; a
+ * reader then inserts a new folio and gets the outdated copy; the flush comes
+ * too late.  Hence the gate: an invalidator raises a counter before the scan
+ * and lowers it after the flush, and a get that sees it raised is a miss.
  *
  *	reader				invalidator
  *	insert folio			raise gate
@@ -67,8 +67,9 @@
  * Either the reader sees the gate, or the scan sees the folio and removes it.
  * Gates are hashed by mapping; a collision is a needless miss.
  *
- * An invalidation that began before precache came alive raised no gate.  It is
- * told so at its end and scans once more.
+ * An invalidation that began before precache came alive raised no gate.
+ * __precache_invalidate_end() returns true then, and the caller scans once
+ * more.
  *
  *
  *	Which inodes have pages in tmem
@@ -97,10 +98,10 @@
  * Either the flush drops what was put, or reclaim sees the bit clear and sets
  * it again.  A second invalidator that finds the bit clear may be done before
  * the flush is.  A get that follows it still misses: the gate went up before
- * the bit was cleared, and it comes down after the flush.  The same is true of
- * a folio that is evicted meanwhile, without a flush because the bit is clear,
- * and of a get that follows: it looks at the gate after it has inserted its
- * folio.
+ * the bit was cleared, and it comes down after the flush.  A folio may also be
+ * evicted in between, and its own flush is skipped because the bit is clear.  A
+ * get that follows misses as well: it looks at the gate after it has inserted
+ * its folio.
  *
  * Under memory pressure inodes leave memory soon after their last page, and
  * with them would go what precache has of all small files.  So an inode's
@@ -111,8 +112,8 @@
  * - the inode still has a link.  When the last one is gone the object is
  *   flushed before the inode number is free, so that no other file can inherit
  *   it;
- * - precache does not refuse the file.  Who bypasses the page cache (DAX), or
- *   has had a write error, leaves nothing behind.
+ * - precache does not refuse the file.  A file that bypasses the page cache
+ *   (DAX), or has had a write error, leaves nothing behind.
  *
  * When the inode is back its bit is clear.  A filter in the super block, one
  * bit for each of many inodes, says whether there may be something from
@@ -141,30 +142,30 @@
  * be put ahead of it into the new one.  An operation reads the pool's id once,
  * in an SRCU read section.  The pool is destroyed after its id has been
  * withdrawn and all such sections have ended.  So nothing can reach it, also
- * not by way of a new pool with the same id.  Whoever finds no pool has nothing
- * to flush: what was there is out of reach already, and what will be put must
- * still be in the xarray.  What drop_caches cannot drop from the page cache,
- * and what remount leaves in it, may be put later: for these pages the page
- * cache has the last word.  An emergency remount drops nothing, because it
- * should wait for nobody: whoever writes to the device then has to remount
- * again before the files are read.
+ * not by way of a new pool with the same id.  An operation that finds no pool
+ * has nothing to flush: what was there is out of reach already, and what will
+ * be put must still be in the xarray.  What drop_caches cannot drop from the
+ * page cache, and what remount leaves in it, may be put later: for these pages
+ * the page cache has the last word.  An emergency remount drops nothing,
+ * because it should wait for nothing: if the device is written to after it,
+ * another remount is needed before the files are read.
  *
  *
  *	When puts are refused
  *
  * A backend that has no memory to spare may go on refusing for long.  After
- * PRECACHE_PATIENCE refusals in a row, which a few pages that do not compress
- * do not make, only one page of PRECACHE_RETRY is put, until the backend takes
- * one.  A page that is not put for that reason is treated as any other that
- * must not be put: if there may be an older copy of it, that is flushed.
+ * PRECACHE_PATIENCE refusals in a row, only one page of PRECACHE_RETRY is put,
+ * until the backend takes one.  (A few pages that do not compress do not reach
+ * that number.)  A page that is not put for that reason is treated as any other
+ * that must not be put: if there may be an older copy of it, that is flushed.
  *
  *
  * File systems opt in.  They have to have blocks of the size of a page: with
  * smaller ones a page can be partly uptodate, partly written, and neither get
  * nor put could treat it as one thing.  Nor may their files have large folios:
  * truncation of one page may then remove others from the page cache, and only
- * the range is flushed.  (What khugepaged makes of a file that nobody writes to
- * goes as a whole when the file is opened for writing or truncated.)
+ * the range is flushed.  (The folios that khugepaged makes of a file without
+ * writers go as a whole when the file is opened for writing or truncated.)
  */
 
 #define pr_fmt(fmt) "precache: " fmt
@@ -192,17 +193,18 @@
 #include "tmem_paranoid.h"
 
 /*
- * Above so many pages one flush of the whole object is cheaper than one flush
- * per page, although it also drops pages outside the range.  Where nothing was
- * put since the inode was read in there may be little to drop, or nothing, and
- * one flush of the object saves all others.
+ * A range of more pages than this is dropped by one flush of the whole object.
+ * That is cheaper than one flush per page, although it also drops pages outside
+ * the range.  PRECACHE_FLUSH_OLD is for an inode of which nothing was put since
+ * it was read in: there may be little to drop, or nothing, and one flush of the
+ * object saves all others.
  */
 #define PRECACHE_FLUSH_PAGES	256UL
 #define PRECACHE_FLUSH_OLD	16UL
 
 #define PRECACHE_GATE_BITS	8
 
-/* After so many refusals in a row one page of so many is put, for a trial */
+/* After PATIENCE refusals in a row, one page of RETRY is put as a trial */
 #define PRECACHE_PATIENCE	256
 #define PRECACHE_RETRY		64
 
@@ -211,7 +213,8 @@
 #define PRECACHE_FILTER_MAX	22
 
 /**
- * struct precache_filter - inodes that may have left pages, and no longer
+ * struct precache_filter - inodes, not in memory now, that may have left pages
+ *	in tmem
  * @bits: the map has 2^n bits
  * @map: by hash of the inode number
  */
@@ -228,14 +231,15 @@ struct precache_filter {
  *	if the backend refused one.  Changed under precache_lock, used in a read
  *	section of precache_srcu
  * @dead: a flush failed; nothing is put, got or flushed any more
- * @drops: number of drop_caches in progress, under precache_lock; no pool
+ * @drops: number of drop_caches in progress, during which there is no pool;
+ *	under precache_lock
  * @filter: which inodes may have left pages; NULL before the first pool
  * @refused: number of pages that were refused, or not put because of that,
  *	since the backend last took one.  It may change with each page that is
  *	evicted, and the rest seldom: so it has a cache line of its own
  *
- * Lives from fill_super until after kill_sb().  Everybody else comes through
- * an inode or a mount, which do not exist outside of that.
+ * Lives from fill_super until after kill_sb().  All users come through an inode
+ * or a mount, which do not exist outside of that.
  */
 struct precache_fs {
 	struct super_block *sb;
@@ -271,7 +275,7 @@ static int __init precache_param(char *arg)
 }
 early_param("noprecache", precache_param);
 
-/* NULL if the file system has not opted in, and for the swap cache: no host */
+/* NULL if the file system has not opted in, or without a host: swap cache */
 static struct precache_fs *precache_fs_of(struct address_space *mapping)
 {
 	if (!mapping->host)
@@ -352,7 +356,8 @@ static void precache_flush_object(struct precache_fs *fs, int pool,
 	if (ret)
 		precache_kill(fs, "flush failed", ret);
 	count_vm_event(PRECACHE_FLUSH_INODE);
-	smp_mb__before_atomic();	/* others then need not flush */
+	/* Flush before bit: a task that sees the bit does not flush */
+	smp_mb__before_atomic();
 	set_bit(AS_PRECACHE_NO_OLD, &mapping->flags);
 }
 
@@ -423,7 +428,7 @@ EXPORT_SYMBOL_GPL(__precache_flush_folio);
  * cache.  After a write error a clean folio and the disk may differ.  Of a
  * large folio more may leave the page cache than is flushed.  What is not read
  * from a disk, like ext4's buddy cache, is not asked for again; its inode, from
- * new_inode(), has the i_mode of whoever had the memory before.
+ * new_inode(), has the i_mode of the inode that had this memory before.
  */
 static bool precache_refuses(struct address_space *mapping)
 {
@@ -451,8 +456,8 @@ static bool precache_may_put(const struct precache_fs *fs,
 }
 
 /*
- * Is it too early for another put?  See "When puts are refused" above.  CPUs
- * that count at the same time may lose a page: it is no more than a hint.
+ * Is it too early for another put?  See "When puts are refused" above.  When
+ * CPUs count at the same time, one may not count: the number is only a hint.
  */
 static bool precache_backs_off(struct precache_fs *fs)
 {
@@ -512,8 +517,8 @@ static void precache_put(struct precache_fs *fs, struct address_space *mapping,
  * Puts the folio, if it may be put, or else flushes what there is.
  *
  * Context: process, in reclaim.
- * Return: true if somebody else holds the folio, so that it must stay, and
- * nothing was done.
+ * Return: true if there are other references to the folio, so that it must
+ * stay, and nothing was done.
  */
 bool __precache_evict(struct address_space *mapping, struct folio *folio,
 		      bool reclaimed)
@@ -522,7 +527,7 @@ bool __precache_evict(struct address_space *mapping, struct folio *folio,
 
 	if (!fs)
 		return false;
-	/* __remove_mapping() would tell, but only after a copy or a flush */
+	/* __remove_mapping() finds that, too, but only after a copy or flush */
 	if (folio_ref_count(folio) != 1 + folio_nr_pages(folio))
 		return true;
 	if (reclaimed && precache_may_put(fs, mapping, folio) &&
@@ -588,7 +593,7 @@ EXPORT_SYMBOL_GPL(__precache_get);
  * __precache_mapping() - may precache hold pages of this file, now or later?
  * @mapping: the file
  *
- * For those who skip an invalidation because nothing is cached.
+ * For callers that skip an invalidation because nothing is cached.
  *
  * Context: any.
  * Return: false when the file system has not opted in.
@@ -606,7 +611,7 @@ static bool precache_keep(struct address_space *mapping)
 
 	if (!fs || !mapping_exiting(mapping))
 		return false;
-	/* After umount nobody will ask, and the pool goes as a whole */
+	/* After umount there are no gets, and the pool goes as a whole */
 	if (!(fs->sb->s_flags & SB_ACTIVE))
 		return true;
 	if (!mapping->host->i_nlink || precache_refuses(mapping))
@@ -733,7 +738,7 @@ static struct precache_filter *precache_new_filter(void)
 	return filter;
 }
 
-/* Return: false if there was none to be had */
+/* Return: false if there should be a pool now, and none could be made */
 static bool precache_new_pool(struct precache_fs *fs)
 {
 	int pool = -ENOMEM;
@@ -791,8 +796,9 @@ void precache_drop_begin(struct super_block *sb)
 		synchronize_srcu(&precache_srcu);
 		tmem_destroy_pool(pool);
 		/*
-		 * Not earlier: who finds it empty does not flush.  A bit that
-		 * precache_keep() sets meanwhile may be lost.  It stands for
+		 * Not earlier: a flush that does nothing because the filter is
+		 * empty must not leave a page that a get can still find.  A bit
+		 * that precache_keep() sets now may be lost.  It stands for
 		 * pages of the pool that is gone: there is no other until
 		 * precache_lock is free.
 		 */
@@ -823,7 +829,7 @@ void precache_drop_end(struct super_block *sb)
  * precache_drop_fs() - drop whatever has been put of a file system
  * @sb: super block, with s_umount held
  *
- * For those who drop nothing from the page cache.
+ * For callers that drop nothing from the page cache.
  *
  * Context: process, may sleep.
  */
@@ -837,11 +843,12 @@ void precache_drop_fs(struct super_block *sb)
  * precache_init_fs() - a file system opts in
  * @sb: super block; nothing can fail any more, no file has been read
  *
- * While puts are switched off it is not asked: so one can mount without.
+ * While puts are switched off this does nothing, so that a file system can be
+ * mounted without precache.
  *
- * From now on whoever changes the disk below the page cache has to flush the
- * range, after the change.  invalidate_inode_pages2_range() does not do that:
- * it flushes only the folios that it removes.
+ * From now on all code that changes the disk below the page cache has to flush
+ * the range, after the change.  invalidate_inode_pages2_range() does not do
+ * that: it flushes only the folios that it removes.
  *
  * Context: process, may sleep; end of fill_super.
  */
@@ -933,7 +940,7 @@ static ssize_t precache_store(struct kobject *kobj,
 		return ret;
 	mutex_lock(&precache_lock);
 	WRITE_ONCE(precache_puts, on);
-	precache_new_pools();	/* drop_caches may have left some without */
+	precache_new_pools();	/* there may be none since a drop_caches */
 	mutex_unlock(&precache_lock);
 	return count;
 }

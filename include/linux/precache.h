@@ -105,7 +105,7 @@ static inline atomic_t *precache_invalidate_begin(struct address_space *mapping)
 	return precache_enabled() ? __precache_invalidate_begin(mapping) : NULL;
 }
 
-/* ... and has ended.  True: precache came alive meanwhile, scan again. */
+/* ... and has ended.  True: precache came alive in between, scan again. */
 static inline bool precache_invalidate_end(struct address_space *mapping,
 					   atomic_t *gate, pgoff_t start,
 					   pgoff_t end)
