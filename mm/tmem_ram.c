@@ -19,24 +19,24 @@
  *
  * The unit is the frame.  A page takes a part of one, and zsmalloc frees a
  * group of frames (a zspage) when the last page in it has gone; so some
- * evictions free nothing and others a lot.  Reclaim must be told what really
- * came free: if it believes that it gets on, and finds no free page, it calls
- * the OOM killer, because its own estimate of what is reclaimable counts the
- * LRU lists only.
+ * evictions free nothing and others a lot.  Reclaim needs to know what really
+ * came free: if it believes that it makes progress, and finds no free page, it
+ * calls the OOM killer, because its own estimate of what is reclaimable counts
+ * the LRU lists only.
  *
  * - The shrinker counts frames, and evicts until as many as it was asked for
  *   have come free.
  * - An OOM notifier does the same when the system has no memory, before a
- *   process is killed.  It has the last word: all ephemeral pages go before.
- * - When there is none left, persistent pages are written to the swap device,
+ *   process is killed.  It has the last word: all ephemeral pages go first.
+ * - When none is left, persistent pages are written to the swap device,
  *   where each has its slot.  A workqueue does that.  A task that reclaims
  *   memory for itself starts it when no swap slot is free, so that reclaim
  *   cannot swap out; the notifier in any case.  The notifier waits, but not for
  *   ever: the I/O may need the very memory that is waited for.
  *
- * The shrinker knows no nodes: neither does zsmalloc tell on which one a page's
- * memory is, nor can the engine evict from one.  A page is stored on the node
- * of the CPU that evicts it, which is the page's own for kswapd.
+ * The shrinker knows no nodes: zsmalloc does not tell on which node a page's
+ * memory is, and the engine cannot evict from one node.  A page is stored on
+ * the node of the CPU that evicts it, which is the page's own for kswapd.
  *
  * What eviction would give back is counted in KReclaimable, and so in
  * MemAvailable; all of it on one node, for the same reason.
@@ -70,13 +70,13 @@
 /* What is given back before the OOM killer is asked again, in frames */
 #define TMEM_RAM_OOM_FRAMES	1024UL
 
-/* At most so many pages are dropped for a frame, if they take less than that */
+/* How many pages are dropped for a frame at most: they may take much less */
 #define TMEM_RAM_PAGES_PER_FRAME	64UL
 
 /* How long the OOM killer waits for persistent pages to be written */
 #define TMEM_RAM_OOM_WAIT	(10 * HZ)
 
-/* How long what did not help before the OOM killer came is not tried again */
+/* How long no pages are written after a write that did not help */
 #define TMEM_RAM_PAUSE		(10 * HZ)
 
 /* How far KReclaimable may be from the truth, in frames */
@@ -88,10 +88,9 @@ static bool tmem_ram_up;		/* the two are initialised */
 
 static struct workqueue_struct *tmem_ram_wq;
 static DECLARE_WAIT_QUEUE_HEAD(tmem_ram_written);
-/* How often tmem_ram_write() was called */
-static atomic_t tmem_ram_writes_begun;
-static atomic_t tmem_ram_writes_ended;	/* and has returned */
-/* No write begins before that time */
+static atomic_t tmem_ram_writes_begun;	/* calls of tmem_ram_write() */
+static atomic_t tmem_ram_writes_ended;	/* and returns from it */
+/* In jiffies; no write begins before this time */
 static unsigned long tmem_ram_pause = INITIAL_JIFFIES;
 
 static unsigned int tmem_ram_max_percent = 20;
@@ -108,7 +107,10 @@ static void tmem_ram_account(void)
 	static atomic_long_t counted;
 	long now, old;
 
-	/* Repeat until stable: the last number counted must not be old */
+	/*
+	 * Repeat until stable: a caller that overwrites a newer count with an
+	 * older one looks again, and corrects it.
+	 */
 	for (;;) {
 		now = tme_freeable(&tmem_ram_host);
 		old = atomic_long_read(&counted);
@@ -122,8 +124,8 @@ static void tmem_ram_account(void)
 
 /*
  * Evict until @nr frames have come free, or @left pages are dropped, or there
- * are none.  Counts @left down.  Returns how many frames have come free.
- * Descriptors are not in that: they are parts of slabs, and reclaim itself
+ * are none.  Counts @left down.  Returns how many frames have come free.  That
+ * does not include descriptors: they are parts of slabs, and reclaim itself
  * counts the slabs that come free.
  */
 static unsigned long tmem_ram_evict(unsigned long nr, unsigned long *left)
@@ -164,8 +166,8 @@ static void tmem_ram_trim(void)
 /*
  * Write persistent pages to their slots on the swap device until
  * TMEM_RAM_OOM_FRAMES have come free.  A task that wants memory may be in the
- * middle of I/O, or hold the lock of a page; this work does not.  It ends in
- * time for a freezer that waits for it.
+ * middle of I/O, or hold the lock of a page; this work does not.  It ends soon
+ * enough for the freezer, which waits for it.
  */
 static void tmem_ram_write(struct work_struct *work)
 {
@@ -180,11 +182,11 @@ static void tmem_ram_write(struct work_struct *work)
 		if (done < 0)
 			break;
 		moved += done;
-		/* Others may put meanwhile */
+		/* Puts at the same time may take what has come free */
 		freed = max(freed, before - min(before, tmem_ram_frames(true)));
 		wake_up_all(&tmem_ram_written);
 	}
-	/* Not again soon if a write failed, or those left cannot be moved */
+	/* Not again soon if a write failed, or what is left cannot be moved */
 	if (done < 0 || (!moved && tmem_persistent_pages()))
 		WRITE_ONCE(tmem_ram_pause, jiffies + TMEM_RAM_PAUSE);
 	atomic_inc(&tmem_ram_writes_ended);
@@ -201,7 +203,8 @@ static bool tmem_ram_may_write(void)
 
 /*
  * Have persistent pages written, and wait until frames have come free, or a run
- * of the work that began after we asked has ended.  Returns how many have.
+ * of the work that began after we asked has ended.  Returns how many frames
+ * have come free.
  */
 static unsigned long tmem_ram_write_out(void)
 {
@@ -368,9 +371,9 @@ static const struct tmem_ops tmem_ram_ops = {
 };
 
 /*
- * Should reclaim have persistent pages written?  Where it cannot swap out, for
- * want of slots: it ends when none is free, and MGLRU when fewer than 64
- * (MIN_LRU_BATCH) are.  (There are fewer than none during swapoff.)  And only
+ * Should reclaim have persistent pages written?  Only where it cannot swap out
+ * for want of slots: it stops when none is free, and MGLRU when fewer than 64
+ * (MIN_LRU_BATCH) are.  (The number can be negative during swapoff.)  And only
  * for a task that reclaims because it must, not for kswapd.
  */
 static bool tmem_ram_should_write(void)
@@ -402,18 +405,18 @@ static unsigned long tmem_ram_scan(struct shrinker *shrinker,
 	if (!freed && !tme_evictable(&tmem_ram_host) &&
 	    tmem_ram_should_write()) {
 		queue_work(tmem_ram_wq, &tmem_ram_work);
-		return sc->nr_to_scan;	/* done with these, not put off */
+		return sc->nr_to_scan;	/* as scanned, not as deferred */
 	}
-	/* Tell reclaim, which counts only slab by itself, or it goes on */
+	/* Reclaim goes on without this number: it counts only slab itself */
 	mm_account_reclaimed_pages(freed);
 	return freed ?: SHRINK_STOP;
 }
 
 /*
  * @freed is where all notifiers add what they have given back, in pages.  The
- * caller then tries again, whatever the memory is worth to it: it may be that
- * of another node.  While others go on putting pages that could last for ever.
- * So calls that come within a second of one another evict no more pages, all
+ * caller then tries again, even if the memory is of no use to it, as that of
+ * another node.  While tasks go on putting pages, that could last for ever.  So
+ * calls that come within a second of one another evict no more pages, all
  * together, than there were at the first one.  oom_lock is held.
  */
 static int tmem_ram_oom(struct notifier_block *nb, unsigned long unused,
@@ -439,7 +442,7 @@ static int __init tmem_ram_init(void)
 	struct shrinker *shrinker;
 	int ret = -ENOMEM;
 
-	/* With plain `tmem` a hypervisor's, which has registered, is better */
+	/* With plain `tmem`, a hypervisor that has registered is better */
 	if (!tmem_wanted("ram") || tmem_ready())
 		return -ENODEV;
 	if (limit < TMEM_RAM_MIN_PAGES) {
