@@ -5,12 +5,12 @@
  * A debug option.  Whatever the core passes between clients and backend is
  * written down: for each handle a checksum of the page that was put last, or
  * that there must be none, and what was done with the handle lately, and by
- * whom.  Each hit is compared with that.
+ * which task.  Each hit is compared with that.
  *
  *
  *	What is a mistake
  *
- * - A hit that has not the checksum of the last put.
+ * - A hit that does not have the checksum of the last put.
  * - A hit when there must be no page: after a flush, after a put that failed,
  *   after an exclusive get.  A flush that failed may have left the page, but
  *   then the client must not ask.
@@ -30,30 +30,30 @@
  * nor about a get that began before the flush ended.
  *
  * The memory of a page of precache may change while it is put.  Then it does
- * not leave the page cache, and what was put is flushed before anybody can ask:
- * that the checksum is of neither state does no harm.
+ * not leave the page cache, and what was put is flushed before a get can find
+ * it: it does no harm that the checksum is of neither state.
  *
  *
  *	When the disk may differ
  *
  * A hit is compared with the block that the file system would have read
- * instead, as it is on the disk now.  Who could write there?
+ * instead, as it is on the disk now.  What could write there?
  *
  * - Writeback of this index: not while the folio is locked and not uptodate,
  *   and what was put was neither dirty nor under writeback.
- * - Whoever gives the block to another file: needs the invalidate_lock, or this
- *   folio's lock.
+ * - Another file that is given the block: that takes the invalidate_lock, or
+ *   this folio's lock.
  * - A direct write to this file does not wait for a folio that comes into the
  *   page cache after the write has begun.  That is a race which direct I/O is
- *   allowed to lose.  But its end, which it is counted until, does wait for
- *   this folio.  So when nobody is counted after the block was read, nobody
- *   wrote.
+ *   allowed to lose.  But it is counted until its end, and its end does wait
+ *   for this folio.  So if none is counted after the block was read, none has
+ *   written.
  * - The journal, with data=journal: the block gets the data only when they are
  *   checkpointed.  Until then the buffer is dirty or belongs to a transaction,
  *   and jbd2_journal_try_to_free_buffers() leaves it, so that reclaim leaves
  *   the folio.  What has been put is on the disk.
- * - Who writes to the device below: is told to drop caches.  Tests that do
- *   switch this off (tmem_paranoid/disk).
+ * - A program that writes to the device below: it has to drop caches.  Tests
+ *   that write there switch the comparison off (tmem_paranoid/disk).
  *
  * What is not compared is counted.
  */
@@ -79,7 +79,7 @@
 
 #define PARANOID_EVENTS		6
 #define PARANOID_HASH_BITS	10
-#define PARANOID_HANDLES	32768	/* more are not remembered */
+#define PARANOID_HANDLES	32768	/* that are remembered, at most */
 #define PARANOID_NAME		32
 
 enum paranoid_op {
@@ -128,11 +128,11 @@ static DEFINE_HASHTABLE(paranoid_objects, PARANOID_HASH_BITS);
 static unsigned int paranoid_cursor;	/* the bucket to make room in */
 
 static atomic64_t paranoid_clock;
-static DEFINE_XARRAY(paranoid_names);	/* pool -> who it is for */
+static DEFINE_XARRAY(paranoid_names);	/* pool -> what it is for */
 
 /* /sys/kernel/debug/tmem_paranoid */
 static atomic_t paranoid_handles;	/* remembered now */
-static atomic_t paranoid_compared;	/* hits that were */
+static atomic_t paranoid_compared;	/* hits that were compared */
 static atomic_t paranoid_unknown;	/* hits of which nothing was known */
 static atomic_t paranoid_disk_compared;
 static atomic_t paranoid_disk_skipped;
@@ -185,7 +185,7 @@ static void paranoid_forget(struct paranoid_object *obj)
 	kfree(obj);
 }
 
-/* All that is known of one object is forgotten, of each one in turn */
+/* Forget all that is known of one object; the buckets take turns */
 static void paranoid_make_room(void)
 {
 	struct hlist_head *head;
@@ -280,7 +280,7 @@ static void paranoid_mistake(const char *what, int pool,
 	}
 }
 
-/* A put has returned */
+/* A put has returned @ret */
 void tmem_paranoid_put(int pool, const struct tmem_oid *oid, u32 index,
 		       struct page *page, int ret)
 {
@@ -299,7 +299,7 @@ void tmem_paranoid_put(int pool, const struct tmem_oid *oid, u32 index,
 	spin_unlock_irqrestore(&paranoid_lock, flags);
 }
 
-/* A get has returned: what its caller will */
+/* A get has returned @ret.  Returns what its caller shall see */
 int tmem_paranoid_get(u64 start, int pool, bool persistent,
 		      const struct tmem_oid *oid, u32 index, struct page *page,
 		      int ret)
@@ -398,7 +398,7 @@ void tmem_paranoid_destroy_pool(int pool)
 	kfree(xa_erase(&paranoid_names, pool));
 }
 
-/* Who a pool is for: only said when there is a mistake */
+/* Name what a pool is for; only a report of a mistake shows it */
 void tmem_paranoid_name(int pool, const char *name)
 {
 	char *copy = kzalloc(PARANOID_NAME, GFP_KERNEL);
@@ -410,14 +410,14 @@ void tmem_paranoid_name(int pool, const char *name)
 }
 
 /**
- * tmem_paranoid_disk() - has precache what the disk has?
+ * tmem_paranoid_disk() - does precache have what the disk has?
  * @pool: its pool
  * @oid: the file
  * @folio: a hit; locked, in the page cache, not uptodate
  * @block: where on the disk it should be, in pages
  *
  * Context: process, may sleep; must not wait for the file system.
- * Return: false if it has not.
+ * Return: false if it has something else.
  */
 bool tmem_paranoid_disk(int pool, const struct tmem_oid *oid,
 			struct folio *folio, sector_t block)
