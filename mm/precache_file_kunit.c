@@ -25,7 +25,7 @@ void precache_drop_takes_all_pages(struct kunit *test)
 	fake_forget_calls();
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 1, 1));
 
-	/* Reclaim is ahead of the scan, and then there is the scan */
+	/* Reclaim comes ahead of the scan, and then the scan itself */
 	precache_reclaim(test, fs, 2, 3);
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 2, 3));
 	precache_evict(fs->mapping,
@@ -47,7 +47,7 @@ void precache_drop_takes_all_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_pages());
 }
 
-/* What an inode that is not in memory has left goes, too, and is forgotten */
+/* The pages of an inode that is not in memory go, too, and are forgotten */
 void precache_drop_takes_pages_of_absent_files(struct kunit *test)
 {
 	struct precache_mount file = precache_file(test, 0);
@@ -123,7 +123,7 @@ void precache_failed_flush_kills_the_cache(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs, 3, 3));
 
-	/* That was about one file system */
+	/* The other file system goes on */
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, other, 2, 3));
 	precache_reclaim(test, other, 3, 4);
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, other, 3, 4));
@@ -200,7 +200,7 @@ void precache_file_that_comes_back_finds_its_pages(struct kunit *test)
 	iput(file.inode);
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 
-	/* Twice: it is not put in between */
+	/* Twice, and nothing is put in between */
 	file = precache_file(test, ino);
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, &file, 1, 1));
 	iput(file.inode);
@@ -225,7 +225,7 @@ static struct precache_mount precache_file_back(struct kunit *test,
 	return file;
 }
 
-/* A few pages are flushed one by one, from whatever time they are */
+/* A few pages are flushed one by one, whether they are old or new */
 void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
 {
 	struct precache_mount file = precache_file_back(test, 2);
@@ -238,7 +238,7 @@ void precache_file_that_comes_back_keeps_the_others(struct kunit *test)
 	iput(file.inode);
 }
 
-/* A flush of all takes what is left from earlier: no other is needed */
+/* A flush of the whole file takes the old pages: no other is needed */
 void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 {
 	struct precache_mount file = precache_file_back(test, 2);
@@ -252,7 +252,7 @@ void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, &file, 1, 1));
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
 
-	/* What is put from now on is known of */
+	/* Pages that are put from now on count as new ones */
 	precache_reclaim(test, &file, 1, 3);
 	precache_reclaim(test, &file, 2, 4);
 	precache_flush_range(file.mapping, 1, 1);
@@ -261,7 +261,10 @@ void precache_file_that_comes_back_is_flushed_once(struct kunit *test)
 	iput(file.inode);
 }
 
-/* Else a file that is only written to, directly, pays for each page for ever */
+/*
+ * Or else a file that is only written to, by direct I/O, would be flushed page
+ * by page for ever.
+ */
 void precache_file_that_comes_back_soon_flushes_all(struct kunit *test)
 {
 	struct precache_mount file = precache_file_back(test, 100);
@@ -289,7 +292,7 @@ void precache_file_that_comes_back_soon_flushes_all(struct kunit *test)
 	iput(file.inode);
 }
 
-/* A page that tmem may have is in the page cache, too */
+/* Put a page into the page cache that tmem may have, too */
 static void precache_cache_page(struct kunit *test, struct precache_mount *file,
 				pgoff_t index)
 {

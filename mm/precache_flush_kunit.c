@@ -136,7 +136,7 @@ static void precache_invalidate(struct precache_mount *fs, pgoff_t start,
 	precache_invalidate_end(fs->mapping, gate, start, end);
 }
 
-/* Then there is nothing of it any more, until the next put */
+/* After that flush there is nothing of the file, until the next put */
 void precache_file_flushed_whole_costs_no_call(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);

@@ -119,7 +119,7 @@ struct folio *precache_folio(struct kunit *test, struct address_space *mapping,
 
 	folio->mapping = mapping;
 	folio->index = index;
-	/* The page cache's, and the one that came with it for reclaim */
+	/* The page cache's references; reclaim's is there already */
 	folio_ref_add(folio, folio_nr_pages(folio));
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, precache_folio_leave,
@@ -148,7 +148,7 @@ void precache_reclaim(struct kunit *test, struct precache_mount *fs,
 		       true);
 }
 
-/* Is precache asked, and does it have this byte there? */
+/* Does precache have this page?  Then each byte of it must be @byte */
 bool precache_gets(struct kunit *test, struct precache_mount *fs,
 		   pgoff_t index, u8 byte)
 {

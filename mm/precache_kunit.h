@@ -23,7 +23,7 @@ struct precache_mount {
 	int pool;		/* -1: it did not get one */
 };
 
-/* What stops a put, and if it is about the file a get, too */
+/* What stops a put; if it is about the file, it stops a get as well */
 struct precache_obstacle {
 	const char *what;
 	void (*raise)(struct inode *inode, struct folio *folio);

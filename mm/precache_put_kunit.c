@@ -92,7 +92,7 @@ precache_failed_put_is_counted_and_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 11, 0x13));
 }
 
-/* Then nothing has to be asked for or flushed */
+/* After a refused put nothing has to be asked for or flushed */
 void precache_refused_put_leaves_no_mark(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -123,7 +123,7 @@ void precache_backend_that_refuses_is_left_in_peace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 256 + 3, fake_all_calls());
 	KUNIT_EXPECT_EQ(test, 256 + 3, fake_event(PRECACHE_PUT_FAIL));
 
-	/* When it takes a page again that is noticed, and it gets all */
+	/* Once it takes a page again, it is offered all pages */
 	fake_fail(FAKE_PUT_PAGE, 0, 0);
 	for (i = 0; i < 64 && !fake_event(PRECACHE_PUT); i++)
 		precache_reclaim(test, fs, i, 2);
@@ -133,7 +133,7 @@ void precache_backend_that_refuses_is_left_in_peace(struct kunit *test)
 		precache_reclaim(test, fs, i, 3);
 		KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, i, 3));
 	}
-	/* It has the same patience again */
+	/* A single refusal now is only the first of a new row */
 	fake_fail(FAKE_PUT_PAGE, 1, -ENOMEM);
 	precache_reclaim(test, fs, 0, 4);
 	precache_reclaim(test, fs, 0, 5);
@@ -141,7 +141,7 @@ void precache_backend_that_refuses_is_left_in_peace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, puts + 11, fake_calls(FAKE_PUT_PAGE));
 }
 
-/* A page that is not put because of that has to be flushed like any other */
+/* A page that is not put after refusals has to be flushed like any other */
 void precache_page_not_put_after_refusals_is_flushed(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -200,7 +200,7 @@ void precache_file_obstacle_refuses_get(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 }
 
-/* It stays in the page cache, and so what is below it does no harm */
+/* The folio stays in the page cache, so an older copy below does no harm */
 void precache_busy_folio_stays_and_costs_no_call(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -246,13 +246,13 @@ void precache_index_beyond_32_bits_is_refused(struct kunit *test)
 	precache_reclaim(test, fs, 0, 2);
 	fake_forget_calls();
 
-	/* It must be taken neither for page 0 nor for the last */
+	/* The index must be taken neither for 0 nor for the last one */
 	precache_reclaim(test, fs, (pgoff_t)U32_MAX + 1, 3);
 	KUNIT_EXPECT_FALSE(test, precache_gets(test, fs,
 					       (pgoff_t)U32_MAX + 1, 3));
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 
-	/* What is not beyond it has to be flushed */
+	/* The part of a folio that is not beyond has to be flushed */
 	folio = precache_clean_folio(test, fs->mapping, U32_MAX, 1, 4);
 	precache_evict(fs->mapping, folio, true);
 	KUNIT_EXPECT_EQ(test, 1, fake_all_calls());
@@ -260,7 +260,7 @@ void precache_index_beyond_32_bits_is_refused(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 0, 2));
 }
 
-/* Unless its block is yet to be written, or is being written */
+/* But not if its block is yet to be written, or is being written */
 void precache_short_copy_is_forgotten(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test);
@@ -318,7 +318,7 @@ void precache_sysfs_gates_puts_only(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, precache_gets(test, fs, 1, 4));
 }
 
-/* With what is there dropped, nothing has to be asked for or flushed */
+/* Once its pages are dropped, nothing has to be asked for or flushed */
 void precache_switched_off_and_dropped_costs_nothing(struct kunit *test)
 {
 	struct precache_mount *fs = precache_fs(test), *other;
@@ -333,7 +333,7 @@ void precache_switched_off_and_dropped_costs_nothing(struct kunit *test)
 	precache_flush_range(fs->mapping, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, 0, fake_all_calls());
 
-	/* What is mounted meanwhile goes on without */
+	/* A file system that is mounted now goes on without precache */
 	other = precache_second_fs(test, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("precache", "1"));
 	precache_reclaim(test, fs, 1, 3);

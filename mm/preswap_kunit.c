@@ -291,7 +291,7 @@ static void preswap_store_is_all_or_nothing(struct kunit *test)
 
 	fake_fail(FAKE_PUT_PAGE, subpage->nr + 1, -ENOMEM);
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 8), 2, 5));
-	/* Pages that stay, that go elsewhere, and whose slot is not needed */
+	/* Pages put before, pages that go elsewhere, and no slot freed */
 	KUNIT_EXPECT_EQ(test, 4, fake_event(PRESWAP_PUT));
 	KUNIT_EXPECT_EQ(test, 4, fake_event(PRESWAP_PUT_FAIL));
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_FLUSH));
@@ -333,7 +333,7 @@ static void preswap_load_of_clear_slot_looks_elsewhere(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_event(PRESWAP_GET_FAIL));
 }
 
-/* P2: true keeps the caller away from the disk, not uptodate from the data */
+/* P2: "true" keeps the caller off the disk, "not uptodate" off the data */
 static void preswap_lost_page_is_not_read_from_elsewhere(struct kunit *test)
 {
 	swp_entry_t entry = swp_entry(0, 5);
@@ -494,7 +494,7 @@ static void preswap_handle_splits_at_16_mib(struct kunit *test)
 						      0, i));
 }
 
-/* No device is so large; show preswap the few bits that it will look at */
+/* No device is that large; show preswap the few bits that it will look at */
 static void preswap_handle_beyond_32_bits(struct kunit *test)
 {
 	struct swap_info_struct *si = preswap_dev(test, 0);
@@ -622,7 +622,7 @@ static void preswap_resumes_when_the_last_one_does(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(HZ));
 	KUNIT_EXPECT_EQ(test, 0, tmem_suspend(HZ));
-	/* Who shrinks meanwhile resumes only himself */
+	/* A shrink in between ends only its own stop */
 	KUNIT_EXPECT_EQ(test, 1, fake_sysfs_write("preswap_shrink", "0"));
 	KUNIT_EXPECT_EQ(test, 3, fake_sysfs_write("preswap_shrink", "max"));
 	KUNIT_EXPECT_FALSE(test, preswap_stores(test, swp_entry(0, 5), 0, 1));
@@ -654,7 +654,7 @@ static int preswap_test_slow_pull(swp_entry_t entry, bool stay,
 	return 0;
 }
 
-/* Whoever waits for the suspend has given up long before */
+/* Without a limit a suspend would go on after the toolstack has given up */
 static void preswap_suspend_has_a_time_limit(struct kunit *test)
 {
 	unsigned long start = jiffies;
@@ -688,7 +688,7 @@ static void preswap_failed_flush_ends_all_puts(struct kunit *test)
 	fake_fail(FAKE_FLUSH_PAGE, 1, -EIO);
 	preswap_invalidate(swp_entry(0, 5), 1);
 
-	/* The page is still there, but nobody can see it */
+	/* The page is still there, but no load finds it */
 	KUNIT_EXPECT_EQ(test, 2, fake_pages());
 	KUNIT_EXPECT_EQ(test, 1, preswap_bits(test));
 	KUNIT_EXPECT_EQ(test, 1, preswap_pages());

@@ -3,11 +3,11 @@
  * KUnit tests of the tmem core, and the fake backend that the tests of its
  * clients use too.
  *
- * The fake keeps pages in a small array, writes down each call, and fails when
- * it is told to.  There is no way to unregister a backend.  So the first suite
- * to run registers the fake, for all suites and for ever, and each test begins
- * with fake_reset().  Nobody but a test can put: the kernel that runs the tests
- * may go on, and swap.
+ * The fake keeps pages in a small array, writes down each call, and fails where
+ * a test has asked for that.  There is no way to unregister a backend.  So the
+ * first suite to run registers the fake, for all suites and for ever, and each
+ * test begins with fake_reset().  Only a test can put: the kernel that runs the
+ * tests may go on, and swap.
  *
  * The command line must say `tmem=xen`.  The fake goes by that name, so that
  * other built-in backends stay away, and so that there is a wrong name to test.
@@ -48,13 +48,13 @@ static struct fake_call fake_log[FAKE_LOG];		/* a ring */
 static unsigned int fake_logged;
 static unsigned int fake_count[FAKE_NR_OPS];
 
-/* Fail the @nth call from now, or each if 0, with @err, or none if that is 0 */
+/* The @nth call from now, or each if 0, fails with @err; none if that is 0 */
 static struct {
 	unsigned int nth;
 	int err;
 } fake_failing[FAKE_NR_OPS];
 
-/* Called in the middle of each put, if set: what others do at that time */
+/* Called in the middle of each put, if set: what is done beside the put */
 void (*fake_during_put)(void);
 
 /* The same, when a flush of an object has dropped what was there */
@@ -210,8 +210,8 @@ static const struct tmem_ops fake_ops = {
  * fake_register() - make the fake the backend, once per boot
  * @suite: unused; so that it can be a suite's init function
  *
- * Return: 0, or an error when something else is, or when the command line does
- * not say `tmem=xen`.
+ * Return: 0, or an error when another backend is registered, or when the
+ * command line does not say `tmem=xen`.
  */
 int fake_register(struct kunit_suite *suite)
 {
@@ -229,7 +229,7 @@ int fake_register(struct kunit_suite *suite)
 	return ret;
 }
 
-/* What a new pool has of an old one's pages */
+/* Drop all pages, as when a new pool has the id of an old one */
 void fake_lose_pages(void)
 {
 	struct fake_page *p;
@@ -278,7 +278,7 @@ unsigned int fake_calls(enum fake_op op)
 	return fake_count[op];
 }
 
-/* How often any operation was */
+/* How often any operation was called */
 unsigned int fake_all_calls(void)
 {
 	return fake_logged;
@@ -358,7 +358,7 @@ bool fake_folio_has(struct folio *folio, u8 byte)
 	return has;
 }
 
-/* sysfs need not be mounted to ask the file what it does */
+/* What is behind a file: for that sysfs need not be mounted */
 static struct kobj_attribute *fake_sysfs_get(const char *name)
 {
 	struct kernfs_node *kn = sysfs_get_dirent(tmem_kobj->sd, name);

@@ -2,9 +2,9 @@
 /*
  * KUnit tests of the Xen backend, included by tmem.c.
  *
- * They are the hypervisor, and the core where a suspend asks it.  So there must
- * be no real hypervisor: the kernel has to run elsewhere, with another backend
- * or none.
+ * They stand in for the hypervisor, and for the core where a suspend calls it.
+ * So there must be no real hypervisor: the kernel has to run elsewhere, with
+ * another backend or none.
  */
 
 #include <kunit/test.h>
@@ -74,7 +74,7 @@ static void xen_tmem_test_exit(struct kunit *test)
 	unsigned long pool;
 	void *entry;
 
-	/* Under a real hypervisor they are not ours */
+	/* Under a real hypervisor the pools are not ours */
 	if (!test->priv)
 		return;
 	xa_for_each(&xen_tmem_pools, pool, entry)
@@ -100,7 +100,7 @@ static void suspend_drains_this_backend_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, t->resumes);
 }
 
-/* Who was refused has stopped nobody, and must not let others go */
+/* A refused suspend has stopped no puts, and must not resume any */
 static void refused_suspend_resumes_nothing(struct kunit *test)
 {
 	struct xen_tmem_test *t = xen_tmem_test();
@@ -120,13 +120,13 @@ static const struct flush_answer {
 	/* The page cannot be got any more */
 	{ 1, 0 }, { 0, 0 }, { -XEN_TMEM_EEMPTY, 0 }, { -XEN_TMEM_EFROZEN, 0 },
 	{ -ENODEV, 0 }, { -ENOSYS, 0 },
-	/* It may be */
+	/* It may still be got */
 	{ -ENOENT, -ENOENT }, { -EBUSY, -EBUSY }, { -ENOMEM, -ENOMEM },
 	{ -EPERM, -EPERM }, { -EFAULT, -EFAULT }, { -EIO, -EIO },
 	{ 2, -EIO }, { INT_MAX, -EIO }, { INT_MIN, -EIO }, { -4096, -EIO },
 };
 
-/* A flush has succeeded only if the hypervisor has said so, not a like value */
+/* Only the exact value says that a flush has succeeded, not a similar one */
 static void flush_believes_exact_answers_only(struct kunit *test)
 {
 	const struct tmem_oid oid = { };
@@ -143,7 +143,7 @@ static void flush_believes_exact_answers_only(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, a->ret,
 				    xen_tmem_flush_object(pool, &oid), "%d",
 				    a->raw);
-		/* A refused put is a flush; that it failed is always -EIO */
+		/* A refused put flushes; if that fails it is always -EIO */
 		t->ret = -ENOMEM;
 		put = xen_tmem_put_page(pool, &oid, 7, ZERO_PAGE(0));
 		KUNIT_EXPECT_EQ_MSG(test, a->ret ? -EIO : -ENOMEM, put, "%d",
@@ -151,7 +151,7 @@ static void flush_believes_exact_answers_only(struct kunit *test)
 	}
 }
 
-/* A pool that is not there is not asked for */
+/* No hypercall is made for a pool that is not there */
 static void no_pool_has_no_pages(struct kunit *test)
 {
 	const struct tmem_oid oid = { };
@@ -172,8 +172,8 @@ static int fake_id(int pool)
 }
 
 /*
- * The image must have no id of a pool: after the resume it would be that of the
- * kernel which read the image.
+ * The image must have no id of a pool: after the resume that would name a pool
+ * of the kernel which read the image.
  */
 static void image_has_no_pools(struct kunit *test)
 {
@@ -190,7 +190,7 @@ static void image_has_no_pools(struct kunit *test)
 	t->drain_ret = 0;
 	xen_tmem_pm_notify(NULL, PM_HIBERNATION_PREPARE, NULL);
 	KUNIT_EXPECT_EQ(test, 2, t->destroyed);
-	/* Nor do those come to life who are not frozen yet */
+	/* A task that is not frozen yet gets no pool made, either */
 	later = xen_tmem_new_pool(0);
 	KUNIT_ASSERT_GE(test, later, 0);
 	xen_tmem_renew(NULL);
@@ -208,7 +208,10 @@ static void image_has_no_pools(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, t->resumes);
 }
 
-/* The ids in the image would be its; and if it cannot read it, it goes on */
+/*
+ * Or else the ids in the image would name this kernel's pools.  If it cannot
+ * read the image it goes on, with new pools.
+ */
 static void reader_of_the_image_has_no_pools(struct kunit *test)
 {
 	struct xen_tmem_test *t = xen_tmem_test();
