@@ -159,7 +159,7 @@ def paths():
 
 
 def all_tests():
-    """The names in the tables of tests, whoever runs them"""
+    """The names in the tables of tests of all kinds"""
     found = set()
     for name in ours():
         with open(name) as f:

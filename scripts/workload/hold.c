@@ -2,9 +2,9 @@
 /*
  * hold MIB [write] - a program with a lot of data in anonymous memory
  *
- * Fills MIB of memory with records such as a heap is full of, tells so, and
- * then, for each line on the standard input, checks all of it and says how many
- * pages are right.  Ends at the end of input, or with status 1 at the first
+ * Fills MIB of memory with records like those of a heap.  Then it checks all of
+ * it and says how many pages are right, at once and for each empty line on the
+ * standard input.  Ends at the end of input, or with status 1 at the first
  * wrong byte.  With "write" it also writes what it has checked: a page that was
  * swapped in has to be swapped out again, and cannot just be dropped.
  */
@@ -16,7 +16,7 @@
 
 #define PAGE 4096
 
-/* LZ4 makes a third of these, as it does of many a real heap */
+/* LZ4 compresses these to a third, as it does many a real heap */
 struct record {
 	uint64_t next, previous;	/* like pointers to neighbours */
 	uint32_t key;			/* random */
