@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Evict what others are using, all the time, while they test.
+ * Evict what tests are using, all the time, while they run.
  *
  * Precache only ever holds what reclaim has evicted, and preswap what was
  * swapped out.  A test of a file system that fits into memory tests neither.
@@ -39,10 +39,10 @@
  * With --swap there is also anonymous memory of our own, with contents that we
  * know.  Each time a page is written it gets a new version, which is what its
  * words say.  Before, and after MADV_DONTNEED, there are zeros.  After
- * MADV_FREE the page is as it was, or zeros, as a whole; and one day may still
- * become zeros, until it is written again.  A child is a snapshot: it verifies
- * all of the arena, breaks COW in it, with versions that its parent does not
- * use, and verifies it once more, while its parent goes on.
+ * MADV_FREE the page is as it was, or zeros, as a whole; and it may still
+ * become zeros later, until it is written again.  A child is a snapshot: it
+ * verifies all of the arena, breaks COW in it, with versions that its parent
+ * does not use, and verifies it once more, while its parent goes on.
  */
 #define _GNU_SOURCE
 
@@ -85,7 +85,7 @@ void fail_at(const char *file, int line, const char *fmt, ...);
 
 #define TMEM		"/sys/kernel/mm/tmem/"
 
-/* A child counts as well */
+/* Shared with the child, which counts as well */
 struct counts {
 	atomic_long reclaims, reclaimed_kib, drops, compactions, shrinks,
 		    toggles, pageouts, verified_pages, mismatches;
@@ -151,7 +151,7 @@ static long between(long from, long to)
 	return from + rnd(to - from + 1);
 }
 
-/* Files of the kernel: what is not there is said once, and done without */
+/* Files of the kernel: one that is missing is named once, and not needed */
 
 static void complain(struct knob *k, int err)
 {
@@ -186,7 +186,7 @@ static long number_in(struct knob *k, const char *key)
 
 /*
  * There may be nothing to reclaim, no memory to bring pages back to, or a
- * signal: that is the life of an administrator.
+ * signal: an administrator meets these errors, too.
  */
 static bool write_knob(struct knob *k, const char *value)
 {
@@ -246,7 +246,7 @@ static void reclaim_some(void)
 	last.cost_us = cpu_us() - start;
 	last.memory = number_in(&current, "");
 	last.tests_us = number_in(&cpu_stat, "usage_usec ");
-	/* In part only: others may have taken memory meanwhile */
+	/* In part only: the tests may have taken memory at the same time */
 	last.bytes = done ? amount :
 		     before > last.memory ? before - last.memory : 0;
 	if (done)
@@ -259,11 +259,11 @@ static bool tests_got_on(void)
 	long memory = number_in(&current, "");
 	long tests_us = number_in(&cpu_stat, "usage_usec ");
 
-	/* Nothing to go by: then each tick */
+	/* Without these numbers, each tick will do */
 	if (memory < 0 || tests_us < 0)
 		return true;
 	tests_us -= last.tests_us;
-	/* They may have given up memory on their own */
+	/* The tests may have given up memory on their own */
 	if (memory < last.memory)
 		last.memory = memory;
 	return tests_us >= SHARE_IDLE * last.cost_us ||
@@ -272,8 +272,9 @@ static bool tests_got_on(void)
 }
 
 /*
- * Below what is used, and up again at once: who writes it reclaims down to it,
- * but who exceeds it meanwhile is made to sleep.
+ * Set memory.high below what is used, and up again at once.  The write itself
+ * reclaims down to it; but a task that exceeds it before it is up again is made
+ * to sleep.
  */
 static void lower_high(void)
 {
@@ -401,7 +402,7 @@ static void write_page(long page, uint32_t more)
 		p[i] = word_of(page, pages[page].version, i);
 }
 
-/* The first word that is not as it should be */
+/* The first word that is not as it should be; -1 if there is none */
 static int wrong_word(long page, bool zeros)
 {
 	uint64_t *p = (uint64_t *)(arena + page * PAGE);
@@ -430,7 +431,8 @@ static void print_word(const char *what, uint64_t w, int i)
 
 /*
  * A page that is free may become zeros while we look at it, and that is no
- * mismatch: so what it was is looked at first, and what it may become last.
+ * mismatch: so it is compared first with what it was, and last with what it may
+ * become.
  */
 static void verify(long page)
 {
@@ -452,7 +454,7 @@ static void verify(long page)
 	fflush(stdout);
 }
 
-/* The child: what it sees does not change any more, but by itself */
+/* The child: only its own writes change what it sees */
 static __attribute__((noreturn)) void be_child(void)
 {
 	long i;
@@ -474,7 +476,7 @@ static void reap(void)
 		/* The signal that ends us may come now */
 		while (waitpid(child, &status, 0) < 0)
 			CHECK_OP(errno, ==, EINTR);
-		/* It dies of SIGBUS if a page of its cannot be had again */
+		/* It dies of SIGBUS if a page of its cannot be brought back */
 		if (status) {
 			printf("MISMATCH: the child ended with status %#x\n",
 			       status);
@@ -505,7 +507,7 @@ static void step_arena(void)
 		for (i = first; i < first + nr; i++)
 			write_page(i, 1);
 	} else if (dice < 65) {
-		/* It may be refused while swap is off: then they stay */
+		/* It may fail while swap is off: then the pages stay */
 		if (!madvise(p, nr * PAGE, MADV_PAGEOUT))
 			counts->pageouts++;
 	} else if (dice < 90) {
@@ -585,13 +587,13 @@ static void on_signal(int sig)
 	stop = true;
 }
 
-/* Not for a page of the arena only: but then nothing is to be relied on */
+/* Perhaps not for a page of the arena, but nothing can be relied on then */
 static void on_sigbus(int sig)
 {
 	(void)sig;
 	if (!child)
 		_exit(1);
-	printf("MISMATCH: SIGBUS: a page could not be had again\n");
+	printf("MISMATCH: SIGBUS: a page could not be brought back\n");
 	counts->mismatches++;
 	exit(1);
 }

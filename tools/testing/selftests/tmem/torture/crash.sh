@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # crash.sh write kill|reset|panic|kexec - write files until the guest ends
-# crash.sh verify - what was said to be written is there
+# crash.sh verify - all files that were reported as written are there
 #
 # Both in a guest that is only there for that, on $TMEM_DISK and $TMEM_SWAP0,
-# which the second finds as the first has left them.  "written N" is said of a
-# file that is on the disk, as far as fsync() goes.  Beside it files are read,
+# which the second finds as the first has left them.  "written N" reports a file
+# that is on the disk, as far as fsync() goes.  Files are read at the same time,
 # and the agitator sees to it that much of all that is in tmem when the guest
-# ends.  It ends by itself after some files; with "kill" the script that has
-# started it ends it, when it reads "crash: kill".  After "kexec" the second
-# follows by itself.
+# ends.  The guest ends by itself after some files; with "kill" the script that
+# has started the guest ends it, when it reads "crash: kill".  After "kexec" the
+# new kernel verifies by itself.
 here=$(cd "$(dirname "$0")" && pwd)
 dir=/tmp/crash
 cgroup=/sys/fs/cgroup/crash
@@ -38,7 +38,7 @@ crash()
 		"preswap_put $(vm preswap_put)"
 	[ "$(vm precache_put)" -gt 0 ] && [ "$(vm preswap_put)" -gt 0 ] ||
 		return
-	# What was said has to leave the guest before it ends
+	# This report has to leave the guest before the guest ends
 	echo "crash: $1"
 	case $1 in
 	reset) echo b >/proc/sysrq-trigger ;;
@@ -46,7 +46,7 @@ crash()
 	kexec) "$here/kexec" "$here/vmlinuz" \
 		"$(cat /proc/cmdline) job=$here/verify" ;;
 	esac
-	sleep infinity	# if that has failed, somebody else has to kill us
+	sleep infinity	# for kill; or that has failed, and a time limit ends us
 }
 
 write_files()
@@ -70,7 +70,7 @@ write_files()
 			echo "wrong before the crash: $nr"
 			return 1
 		}
-		# An older file changes, but not on the disk: not yet
+		# This file changes in memory, but not yet on the disk
 		[ $nr -lt 3 ] || content $nr >>$dir/changed
 		[ $nr -lt $enough ] || [ $((nr % 5)) -ne 0 ] || crash "$1"
 	done

@@ -4,15 +4,15 @@
  *
  * Like fsx, but with several threads on one file, asynchronous direct I/O and
  * reused inode numbers: whatever changes a disk below the page cache, or takes
- * a page out of the page cache, while somebody else reads next to it.  Some
- * other program (agitate) may evict pages meanwhile; operation "pageout" does
+ * a page out of the page cache, while another thread reads next to it.  Another
+ * program (agitate) may evict pages at the same time; operation "pageout" does
  * it from here.
  *
  *
  *	The model
  *
- * For each file we have, in memory, its size and all its bytes.  What the bytes
- * beyond the size would be is always zero, so that a file grows by changing the
+ * For each file we have, in memory, its size and all its bytes.  The bytes
+ * beyond the size are always zero there, so that a file grows by changing the
  * size.  There is no tolerance anywhere: each byte that is read, in whatever
  * way, is compared.
  *
@@ -21,18 +21,18 @@
  * a range of pages of the file, in this program, as long as it runs: shared to
  * read, exclusive to change.  Operations on ranges that do not overlap run at
  * the same time, even where they share the file system's locks, an extent, a
- * folio's neighbourhood, or a partial page's next page.  Pages, because the
- * file system itself changes the rest of a partial page.
+ * folio's neighbourhood, or a partial page's next page.  Whole pages are locked
+ * because the file system itself changes the rest of a partial page.
  *
  *
  *	The size
  *
  * An operation that changes the size from S to T also locks all pages from that
- * of min(S, T) to LAST_PAGE.  So who has locked pages a to b can rely on this:
- * if the size ends in or before b it does not change; if it ends after b, it
- * can change, but goes on to end after b.  How much of the range is before the
- * end of file is the same all the time.  Collapsing and inserting a range lock
- * from there to LAST_PAGE, too.
+ * of min(S, T) to LAST_PAGE.  So an operation that has locked pages a to b can
+ * rely on this: if the size ends in or before b it does not change; if it ends
+ * after b, it can change, but goes on to end after b.  How much of the range is
+ * before the end of file is the same all the time.  Collapsing and inserting a
+ * range lock from there to LAST_PAGE, too.
  *
  * Since the size may have changed until the lock is there, it is looked at
  * again.  If the lock is not sufficient any more, the operation does not take
@@ -42,10 +42,11 @@
  *	The descriptors
  *
  * Descriptors and the mapping that lasts are shared by all threads.  An
- * imaginary page, DESCRIPTORS, stands for them.  Who closes, renames or unlinks
- * the file locks from 0 to there; who wants only the descriptors (fsync) locks
- * that page, shared, and runs beside everything else.  A file is opened when it
- * is used, so it is closed for a while, and its inode can leave memory.
+ * imaginary page, DESCRIPTORS, stands for them.  An operation that closes,
+ * renames or unlinks the file locks from 0 to there.  One that uses only the
+ * descriptors (fsync) locks that page, shared, and runs beside everything else.
+ * A file is opened when it is used, so it is closed for a while, and its inode
+ * can leave memory.
  *
  * There are no deadlocks: a thread that has locked a range only tries to lock
  * another one.
@@ -53,17 +54,17 @@
  *
  *	No space
  *
- * A buffered write tells how far it came.  Other operations that fail leave we
- * do not know what, but only in what they locked: then the file is marked as
- * lost before the lock is released, and nobody touches it any more until it
- * has been created again.
+ * A buffered write returns how far it came.  After any other operation that
+ * fails, it is not known what is in the range that it has locked.  The file is
+ * marked as lost before the lock is released, and no thread touches it any more
+ * until it has been created again.
  *
  *
  *	Contents
  *
  * Each 64-bit word says which operation of which file wrote it, and for which
- * offset, so a wrong one tells where it came from.  Those of odd operations are
- * scrambled, so that a compressor makes nothing of them.
+ * offset, so a wrong one says where it came from.  Those of odd operations are
+ * scrambled, so that they do not compress.
  *
  *
  *	Where it is

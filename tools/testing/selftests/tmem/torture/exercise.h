@@ -66,10 +66,10 @@ struct entry {
  * @size: see the head comment for when it is stable
  * @ops: number of operations so far
  * @log: the last of them
- * @fd: -1 while it is closed, and so are
- * @direct: ... and
- * @map: all pages there can ever be, mapped shared
- * @lost: nobody knows what is in it
+ * @fd: its descriptor; -1 while it is closed
+ * @direct: the same for direct I/O
+ * @map: all pages there can ever be, mapped shared; NULL while it is closed
+ * @lost: an operation has failed, and what is in it is not known any more
  * @bad: had a mismatch: left alone
  */
 struct file {

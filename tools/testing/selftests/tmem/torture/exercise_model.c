@@ -47,7 +47,7 @@ off_t random_off(struct thread *t, struct file *f, size_t len)
 	return rnd(t, limit + 1);
 }
 
-/* Sectors, and pages as often */
+/* A sector, or as often a page */
 off_t random_unit(struct thread *t)
 {
 	return rnd(t, 2) ? sector : PAGE;
@@ -169,7 +169,10 @@ void close_file(struct file *f)
 	f->direct = -1;
 }
 
-/* The file is empty where a file should not be there: size and bytes tell */
+/*
+ * A file that is not there is created, and is empty.  If one should have been
+ * there, its size and its bytes are found to be wrong.
+ */
 static bool open_file(struct file *f)
 {
 	if (f->fd >= 0)
@@ -264,7 +267,7 @@ struct range *lock_change(struct file *f, off_t off, size_t len, off_t end,
 	return r;
 }
 
-/* The log of a file: its index is what the words say */
+/* The log of a file: the index of an operation is what its words say */
 
 uint32_t log_op(struct thread *t, struct file *f, enum kind kind, off_t off,
 		size_t len)

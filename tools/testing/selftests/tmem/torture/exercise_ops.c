@@ -18,8 +18,8 @@ static __thread volatile bool expect_sigbus;
 static __thread sigjmp_buf after_sigbus;
 
 /*
- * A fault that finds no space kills who does not expect it: a longjmp out of
- * the handler is allowed, since memcpy() holds nothing.
+ * A fault that finds no space ends this program, unless copy_to_map() expects
+ * it.  A longjmp out of the handler is allowed, since memcpy() holds nothing.
  */
 void sigbus(int sig)
 {
@@ -62,7 +62,7 @@ static void no_space(struct file *f, enum kind kind)
 	set_lost(f);
 }
 
-/* t->buf or others' bytes are now in the file */
+/* @from, which is t->buf or bytes of a file, has been written to the file */
 static void model_write(struct thread *t, struct file *f, off_t off,
 			const unsigned char *from, size_t len)
 {
@@ -144,7 +144,7 @@ static void op_mmap_write(struct thread *t, struct file *f, enum kind kind)
 	unlock(f, r);
 }
 
-/* One of those that are in flight at once */
+/* One of the operations that are in flight at once */
 struct aio {
 	struct iocb iocb;
 	struct range *range;
@@ -168,7 +168,7 @@ static bool prepare_aio(struct thread *t, struct file *f, struct aio *aio,
 		lock(f, page_of(off), page_of(off + len - 1), false, !nr);
 	if (!aio->range)
 		return false;
-	/* What changes the size is not asynchronous */
+	/* A write that changes the size is not asynchronous */
 	if (write && in_file(f, off, len) < len) {
 		unlock(f, aio->range);
 		return false;
@@ -212,8 +212,8 @@ static void finish_aio(struct thread *t, struct file *f, struct aio *aio,
 }
 
 /*
- * Several at once, and reads of something else while they are in flight.  The
- * ranges do not overlap, or else their order would not be known.
+ * Several operations at once, and reads of something else while they are in
+ * flight.  The ranges do not overlap, or else their order would not be known.
  */
 static void op_aio(struct thread *t, struct file *f, enum kind kind)
 {
@@ -242,9 +242,9 @@ static void op_aio(struct thread *t, struct file *f, enum kind kind)
 }
 
 /*
- * From one file, or part of it, to another.  Direct I/O to and from a mapping
- * has references to page-cache pages while others look at them, and changes
- * them without a fault.
+ * Copy from one file, or one part of it, to another.  Direct I/O to and from a
+ * mapping has references to page-cache pages while other threads look at them,
+ * and changes them without a fault.
  */
 static void op_copy(struct thread *t, struct file *to, enum kind kind)
 {
@@ -366,7 +366,7 @@ static void op_shift(struct thread *t, struct file *f, enum kind kind)
 	unlock(f, r);
 }
 
-/* Down, and up beyond a page that is in part cut off: there are zeros now */
+/* Down, and up beyond a page that was cut off in part: zeros are there now */
 static void op_truncate(struct thread *t, struct file *f, enum kind kind)
 {
 	off_t size = size_of(f);
@@ -448,7 +448,7 @@ static void op_advise(struct thread *t, struct file *f, enum kind kind)
 	if (!r)
 		return;
 	op = log_op(t, f, kind, off, len);
-	/* It returns the error, and has no business to fail */
+	/* It returns the error itself, and should not fail */
 	ret = posix_fadvise(f->fd, off, rnd(t, 8) ? len : 0,
 			    advice[rnd(t, 4)]);
 	CHECK(!ret, "posix_fadvise: %s", strerror(ret));
@@ -486,7 +486,7 @@ static void op_pageout(struct thread *t, struct file *f, enum kind kind)
 	unlock(f, r);
 }
 
-/* What needs the whole file */
+/* Operations on the whole file */
 
 static void forget(struct file *f)
 {
@@ -494,7 +494,7 @@ static void forget(struct file *f)
 	set_size(f, 0);
 }
 
-/* Until somebody opens it again the inode may leave memory */
+/* Until the file is opened again, its inode may leave memory */
 static void op_close(struct thread *t, struct file *f, enum kind kind)
 {
 	struct range *r = lock(f, 0, DESCRIPTORS, true, true);
@@ -550,7 +550,7 @@ static void op_rename(struct thread *t, struct file *f, enum kind kind)
 	SYS(renameat(dir, name, dir, f->name));
 	SYS(close(fd));
 	read_buffered(t, f, 0, MAX_IO, in_file(f, 0, MAX_IO));
-	/* A mismatch in the old file: it has no name now, but do not go on */
+	/* After a mismatch the file stays bad: the old one has no name now */
 	close_file(f);
 	forget(f);
 	if (ret > 0)
@@ -558,7 +558,7 @@ static void op_rename(struct thread *t, struct file *f, enum kind kind)
 	unlock(f, r);
 }
 
-/* After no space: begin again */
+/* Begin a lost file again */
 void recreate(struct thread *t, struct file *f)
 {
 	struct range *r;
@@ -622,7 +622,7 @@ bool is_lost(struct file *f)
 	return lost;
 }
 
-/* The first half of the files is each changed by one thread only */
+/* Each file of the first half is changed by one thread only */
 struct file *random_file(struct thread *t)
 {
 	int private = nr_files / 2;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Ways to read, and what is said of a byte that is wrong */
+/* Ways to read, and reports of bytes that are wrong */
 #define _GNU_SOURCE
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void print_log(struct file *f)
 	pthread_mutex_unlock(&f->mutex);
 }
 
-/* An operation that must not fail did so */
+/* An operation that must not fail has failed */
 __attribute__((noreturn)) void fail_op(struct file *f, enum kind kind)
 {
 	int err = errno;
@@ -80,7 +80,7 @@ static void print_mismatch(struct file *f, enum kind how, off_t off,
 		print_again(f, f->direct, "read from disk", bad);
 }
 
-/* From now on nobody uses the file.  Keep what is there to be looked at. */
+/* From now on no thread uses the file: it is kept to be looked at */
 static void mismatch(struct file *f)
 {
 	bool first;
@@ -215,7 +215,7 @@ void read_direct(struct thread *t, struct file *f, off_t off, size_t len,
 		verify(t, f, DIRECT_READ, off, t->buf, have);
 }
 
-/* So much at a time that a pipe takes it, wherever in a page it begins */
+/* As much at a time as a pipe takes, wherever in a page it begins */
 static void read_pipe(struct thread *t, struct file *f, enum kind how,
 		      off_t off, size_t len)
 {
@@ -261,7 +261,7 @@ const struct reader readers[NR_READERS] = {
 	{ DIRECT_READ, read_direct },
 };
 
-/* Read something, in any way; if @wait is not set then only if nobody writes */
+/* Read something, in any way; without @wait only if no thread writes there */
 void read_some(struct thread *t, struct file *f, bool wait)
 {
 	size_t len = random_len(t);
@@ -291,7 +291,7 @@ void op_read(struct thread *t, struct file *f, enum kind kind)
 	read_some(t, f, true);
 }
 
-/* All of it, and that there is no more */
+/* Read the whole file, and check that there is no more */
 void verify_file(struct thread *t, struct file *f, read_fn read)
 {
 	struct range *r = lock(f, 0, LAST_PAGE, false, true);

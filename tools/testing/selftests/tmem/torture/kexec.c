@@ -2,7 +2,7 @@
 /*
  * kexec KERNEL COMMANDLINE - go on with another kernel, at once
  *
- * Nothing is synced, and nobody is told.
+ * Nothing is synced, and no process is asked to end.
  */
 #include <fcntl.h>
 #include <linux/kexec.h>

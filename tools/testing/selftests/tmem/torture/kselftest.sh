@@ -4,9 +4,9 @@
 # kselftest.sh - Linux's own tests of memory, those that are beside this in
 # kselftest/, with swap; in a guest that is only there for that
 #
-# Prints "passed PROGRAM NAME" for each case that did, and at the end what tmem
-# did during all of them.  Many fail or are skipped in a small guest, with tmem
-# or without: what one kernel passes, the other has to pass.
+# Prints "passed PROGRAM NAME" for each case that passed, and at the end what
+# tmem did during all of them.  Many fail or are skipped in a small guest, with
+# tmem or without: what passes without tmem has to pass with it.
 here=$(cd "$(dirname "$0")" && pwd)
 
 mkswap -q "$TMEM_SWAP0" && swapon "$TMEM_SWAP0" || exit
@@ -16,7 +16,7 @@ mke2fs -q -F -t ext4 -b 4096 "$TMEM_DISK" &&
 for program in "$here"/kselftest/*/*; do
 	name=${program##*/}
 	cd /tmp/disk || exit
-	# Those of mm want files, but on a file system that has large folios
+	# The tests of mm that use files want a file system with large folios
 	case $name in
 	uffd-stress) args=(anon 16 4) ;;
 	transhuge-stress) args=(-d 2) ;;
@@ -26,7 +26,7 @@ for program in "$here"/kselftest/*/*; do
 	status=$?
 	sed "s/^/# $name: /" /tmp/out | tail -n 300
 	[ $status -ne 0 ] || echo "passed $name"
-	# A number is where it stands, and addresses and sizes are what they are
+	# Numbers, addresses and sizes differ from run to run
 	sed -n 's/^ok [0-9]* //p' /tmp/out | grep -v '# SKIP' |
 		sed 's/^- //; s/0x[0-9a-f]*//g' |
 		sort -u | sed "s/^/passed $name /"

@@ -10,7 +10,7 @@
 #define MADV_PAGEOUT	21
 #endif
 
-/* Words that a compressor makes nothing of, and what they were */
+/* Make words that do not compress, and find what they were */
 
 static inline uint64_t scramble(uint64_t x)
 {

@@ -31,7 +31,7 @@ memory=40	# MiB that the work may have
 
 # What may fail without harm; and how often, in percent
 kinds=(put put_dup get_ephemeral vanish delay) often=3
-many=1000000000		# they count down from there
+many=1000000000		# faults that are left; the kernel counts down
 
 rounds=(
 	ext2:exercise ext3:exercise ext4:exercise ext4-journal:exercise
@@ -60,8 +60,8 @@ number()
 	sed -n "s/.*\<$1 \([0-9]*\).*/\1/p" "$2" | tail -n 1 | grep . || echo 0
 }
 
-# backend ephemeral_pages|persistent_pages|evicted_pages - how many?  A
-# hypervisor tells of this domain if it is dom0
+# backend ephemeral_pages|persistent_pages|evicted_pages - how many?  On Xen the
+# guest is dom0, and tmemctl shows its own
 backend()
 {
 	local list of_dom0="\"domid\": 0,.*\"$1\": \([0-9]*\)"
@@ -107,7 +107,7 @@ faults_done()
 }
 
 #
-# What a round stands on
+# What a round needs
 #
 
 set_up()
@@ -147,8 +147,8 @@ inside()
 	(echo "$BASHPID" >$cgroup/cgroup.procs && exec "$@")
 }
 
-# The backend has nothing that can be evicted any more: not of the root file
-# system either, which the programs come from
+# Leave the backend nothing that can be evicted: not of the root file system
+# either, from which the programs come
 empty()
 {
 	for _ in {1..50}; do
@@ -189,7 +189,7 @@ exercise()
 	return $status
 }
 
-# Every block that is read is one that was written, whoever wrote it and how
+# Every block that is read is one that was written, by any job and in any way
 fio_verify()
 {
 	local status=0
@@ -213,8 +213,8 @@ fio_verify()
 	return $status
 }
 
-# Those of stress-ng that invalidate the page cache, and that swap.  Not
-# madvise: it poisons pages, and then is killed by that
+# Those stressors of stress-ng that invalidate the page cache, or swap.  Not
+# madvise: it poisons pages, and is killed when it meets one
 stressors=(hdd readahead fpunch fallocate copy-file sync-file iomix revio seek
 	   sendfile mmap msync vm bigheap brk stack mlock memfd)
 stress()
@@ -260,7 +260,7 @@ hog()
 {
 	local pid status=0 all=$((memory * 4))
 
-	# The rest has to be enough for who works
+	# The rest has to be enough for the work
 	echo "${all}M" >$cgroup/memory.max
 	inside stress-ng --vm 1 --vm-bytes "$((all * 9 / 10))M" --vm-locked \
 		--temp-path /tmp >/tmp/hog 2>&1 &
@@ -271,7 +271,8 @@ hog()
 	return $status
 }
 
-# The kernel kills whoever wants too much, again and again; the others go on
+# The kernel kills a process that wants too much, again and again; the others go
+# on
 oom()
 {
 	local pid kills status=0
@@ -364,7 +365,7 @@ noflush()
 }
 
 # All memory that the hypervisor has goes to dom0, and back, again and again:
-# pages in tmem give way, and there is none for puts
+# pages in tmem give way, and no memory is left for puts
 shortage()
 {
 	local target=/sys/devices/system/xen_memory/xen_memory0/target_kb now
@@ -389,7 +390,7 @@ judge()
 	[ $wrong -eq 0 ] || failed+=" mismatches"
 	[ "$leaks" -eq 0 ] || failed+=" leaks"
 	[ $operations -gt 0 ] || failed+=" nothing-done"
-	# Or it was no torture
+	# With less it was no torture
 	[ $put -ge 100 ] || failed+=" too-few-puts"
 	[ $got -ge 20 ] || failed+=" too-few-gets"
 	[ "$evicted" -ge 1 ] || failed+=" nothing-evicted"
@@ -463,7 +464,7 @@ if [ "${1-}" = --list ]; then
 fi
 nr=0
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-# What the backend keeps for each pool, once there was one
+# The backend keeps something for each pool, once there was one: that is no leak
 set_up ext4 && tear_down
 empty
 base=$(used_kib)
