@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What must be true.  Who includes this has a fail_at(file, line, format, ...),
- * which ends the test, and <errno.h> and <string.h>.
+ * What must be true.  A file that includes this has fail_at(file, line, format,
+ * ...), which ends the test, and <errno.h> and <string.h>.
  */
 #ifndef TMEM_CHECK_H
 #define TMEM_CHECK_H

@@ -79,10 +79,10 @@ static void hibernation_keeps_all_pages(void)
 }
 
 /*
- * A hypervisor does not keep the pools of who is off: first all pages are
- * brought back, then there is no pool, for reclaim either that makes room for
- * the image, and when it is over there are new ones.  It is given up when all
- * is frozen.  Hooks: the notifiers of the Xen backend.
+ * A hypervisor does not keep the pools of a domain that is off.  So first all
+ * pages are brought back; then there is no pool, not even for the reclaim that
+ * makes room for the image; and when hibernation is over there are new pools.
+ * It is given up when all is frozen.  Hooks: the notifiers of the Xen backend.
  */
 static void hibernation_drains_preswap(void)
 {

@@ -286,7 +286,7 @@ static void dio_write_gates_precache_get(void)
 
 /*
  * After the completion of an asynchronous write has been seen a read gets what
- * was written, whatever readers and reclaim did meanwhile.  Hooks: all of the
+ * was written, whatever readers and reclaim did during it.  Hooks: all of the
  * above.
  */
 static void aio_write_is_seen_after_completion(void)

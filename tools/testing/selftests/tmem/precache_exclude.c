@@ -163,7 +163,7 @@ static void swap_file_reads_as_on_disk(void)
 	swap_out(mem, 2 * MIB);
 	CHECK_OP(since(PSWPOUT), >=, 2 * MIB / PAGE);
 
-	/* What is read meanwhile is neither got nor put */
+	/* What is read during this time is neither got nor put */
 	trace_begin(GET, "oid0 == %ld", file_ino(fd));
 	SYS(pread(fd, cached, PAGE, len - PAGE));
 	CHECK_OP(trace_end(GET), ==, 0);
@@ -183,8 +183,8 @@ static void swap_file_reads_as_on_disk(void)
 }
 
 /*
- * Whoever asks where a file is on the disk may write there: md does, with a
- * bitmap in a file.  Hook: ext4_bmap().
+ * A caller that asks where a file is on the disk may write there: md does, with
+ * a bitmap in a file.  Hook: ext4_bmap().
  */
 static void file_written_by_block_is_never_served(void)
 {
@@ -206,9 +206,10 @@ static void file_written_by_block_is_never_served(void)
 }
 
 /*
- * The mapping of ext4's buddy cache has no ->read_folio: nobody would ask for
+ * The mapping of ext4's buddy cache has no ->read_folio: no get would ask for
  * what was put.  Its inode is not made for a file, so that i_mode is left from
- * whoever had the memory, a file here.  Hook: read_folio in precache_refuses().
+ * the inode that had the memory, a file here.  Hook: read_folio in
+ * precache_refuses().
  */
 static void buddy_cache_is_never_put(void)
 {

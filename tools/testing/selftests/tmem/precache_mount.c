@@ -94,7 +94,7 @@ static void fadvise_drops_precache(void)
 }
 
 /*
- * Whoever remounts may have repaired the file system while it was read-only.
+ * The file system may have been repaired while it was read-only.
  * Hook: reconfigure_super().
  */
 static void remount_drops_precache(void)

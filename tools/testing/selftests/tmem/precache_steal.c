@@ -115,7 +115,7 @@ static int served(int fd)
 
 /*
  * The page that leaves is newer than what tmem has, which must go.  Nor may it
- * be put: it is somebody else's now, who may change it.  Hook: the flush in
+ * be put: it has another owner now, which may change it.  Hook: the flush in
  * precache_evict() where a put is refused.
  */
 static void stolen_page_uncovers_no_old_page(void)

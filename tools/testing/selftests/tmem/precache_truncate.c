@@ -143,11 +143,11 @@ static void failed_zero_range_is_not_put(void)
  * that is not uptodate.  If its buffers are dropped, but not the folio, then
  * the next read asks precache, which must not have the old page any more.
  *
- * Reclaim does that when somebody holds the folio, such as a reader who waits
+ * Reclaim does that when the folio has another user, like a reader that waits
  * for its lock.  So have a reader arrive in the middle of reclaim.  There must
  * be something to be zeroed: plant it on the disk.  Hooks: the flush where a
  * put is refused, or else the one in __ext4_block_zero_page_range(), which is
- * also for those who drop buffers and do not try to remove the folio.
+ * also for code that drops buffers and does not try to remove the folio.
  */
 static void zeroed_end_of_file_is_not_hidden(void)
 {

@@ -259,7 +259,7 @@ static void freed_slots_are_flushed(void)
 		swap_out(p, len);
 		check_held(len / PAGE);
 
-		/* Shared with children, who read, write and die */
+		/* Shared with children, which read, write and die */
 		for (i = 0; i < 8; i++) {
 			if (SYS(fork()))
 				continue;
@@ -549,7 +549,7 @@ static void large_folios_are_whole(void)
 	for (i = 0; i < 5; i++)
 		swap_large_folios(p, len, 3 + i, percent[i]);
 
-	/* Now with somebody who changes the bits all the time */
+	/* Now with a child that changes the bits all the time */
 	use_all_cpus();
 	pid = SYS(fork());
 	if (!pid)

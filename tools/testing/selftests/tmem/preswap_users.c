@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * preswap and those who use swap in other ways than a private page: KSM,
+ * preswap and what uses swap in other ways than a private page does: KSM,
  * userfaultfd, large folios of tmpfs, cgroups with limits.
  */
 
@@ -237,8 +237,9 @@ static void write_protection_survives_preswap(void)
 }
 
 /*
- * Who dumps a process again and again asks which pages were written since the
- * last time, be they in preswap meanwhile or not.  Hooks: as for other memory.
+ * A program that dumps a process again and again asks which pages were written
+ * since the last time, whether or not they have been in preswap.  Hooks: as for
+ * other memory.
  */
 static void soft_dirty_survives_preswap(void)
 {

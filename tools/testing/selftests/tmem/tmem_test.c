@@ -30,7 +30,7 @@ static int kmsg = -1;
 static char kmsg_log[1 << 19];
 static size_t kmsg_len;
 static bool running;	/* tests, so there is evidence */
-static bool named;	/* by who has started the program */
+static bool named;	/* tests, on the command line */
 
 /* Messages */
 
