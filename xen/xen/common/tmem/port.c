@@ -30,8 +30,8 @@
 #include "engine.h"
 
 /*
- * lz4.h wants headers that Xen has not.  What is in the state is LZ4's own
- * business; zeros are a good start, and it is no larger than this.
+ * lz4.h wants headers that Xen does not have.  What is in the state is LZ4's
+ * own business; zeros are a good start, and it is no larger than this.
  */
 #define LZ4_STATE       4160
 
@@ -53,7 +53,7 @@ DEFINE_PER_CPU(struct port_cpu, tme_port_cpus);
 /* Pages that tmem has from the heap, but for its tables, on each node */
 static atomic_long_t node_pages[MAX_NUMNODES];
 
-/* So many @nr come from there, or go */
+/* @nr pages have come from the heap, or gone back if that is negative */
 static void count_pages(const struct page_info *page, long nr)
 {
     atomic_long_add(nr, &node_pages[phys_to_nid(page_to_maddr(page))]);
@@ -117,7 +117,7 @@ static void xenheap_put(void *p, unsigned int order)
 
 /*
  * Metadata and slots come from the heap even when that is short.  So that they
- * do not use up by and by what is left to others, as much goes back.
+ * do not use up, little by little, what is left to others, as much goes back.
  */
 static void repay(unsigned int nr)
 {
@@ -365,7 +365,7 @@ struct port_scratch *tme_port_scratch_get(void)
     return this_cpu(tme_port_cpus).scratch;
 }
 
-/* The guest may write to @src meanwhile, which a compressor must not see */
+/* The guest may change @src at any time, which a compressor must not see */
 int tme_port_compress(struct port_scratch *scratch, const void *src,
                       unsigned int max)
 {

@@ -90,9 +90,9 @@ void tme_port_random(void *buf, size_t len);
 struct port_arena {
     /*
      * An xmem_pool takes memory without its own lock, and gives a region back
-     * only when the last slot in it is freed.  If meanwhile another CPU added
-     * a region as well, or freed a slot that will do, one without a slot would
-     * stay until somebody takes one there, and be lost if the pool goes
+     * only when the last slot in it is freed.  If another CPU added a region
+     * at the same time, or freed a slot that will do, a region without a slot
+     * would stay until a slot is taken there, and be lost if the pool goes
      * before.
      */
     spinlock_t lock;
@@ -116,16 +116,16 @@ struct slab_page {
 
 #define NR_FRAMES       32      /* frames that a CPU keeps */
 #define SPARE_FRAMES    4       /* of these, for a put if the heap is short */
-#define GIVE_FRAMES     16      /* so many in turn, if that is short */
+#define GIVE_FRAMES     16      /* that go to it in turn, while it is short */
 #define REFILL_ORDER    2       /* how many the heap is asked for at a time */
-#define REFILL_FAR      4096    /* while so many more are free than are left */
-#define REFILL_AGAIN    256     /* how often for one, if it has only pieces */
+#define REFILL_FAR      4096    /* if that many are free beyond the reserve */
+#define REFILL_AGAIN    256     /* refills by one, once it has only pieces */
 #define NR_SLAB_PAGES   8       /* pages for slabs that a CPU keeps */
 
 struct port_cpu {
     unsigned int nr_frames, nr_slab_pages;
     unsigned int keep;          /* frames, without a look at them */
-    unsigned int single;        /* so many more times ask for one page only */
+    unsigned int single;        /* how many more times to ask for one only */
     unsigned int scarce;        /* frames that came while the heap was short */
     unsigned long frame[NR_FRAMES];
     struct slab_page *slab_page[NR_SLAB_PAGES];
@@ -225,7 +225,7 @@ static inline bool tme_port_short(void)
 
 /*
  * A page as the hypervisor has it mapped anyway, or NULL.  It has nearly every
- * page in a release build; a debug build is to find out who does without a
+ * page in a release build; a debug build is to find code that does without a
  * mapping.
  */
 static inline void *page_mapped(const struct page_info *page)
@@ -299,8 +299,8 @@ static inline void tme_port_frame_free(unsigned long frame)
 }
 
 /*
- * Give back what CPUs keep: this one now, and how many pages that was; others
- * soon, those that seem to keep something or @all
+ * Give back what this CPU keeps.  Return: how many pages.  And let others give
+ * back, soon, what they keep: those that seem to keep something, or @all
  */
 unsigned int tme_port_drain(void);
 void tme_port_drain_others(bool all);

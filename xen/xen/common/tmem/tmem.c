@@ -33,40 +33,40 @@
  * A shared pool is named by a uuid, and is for the domains that were
  * authorised for it.  It is a client of the engine by itself, with one pool:
  * it belongs to none of its sharers, has its own weight, and is evicted from
- * as any other, whoever leaves.  To join is to communicate with all who are
- * there, so the security policy is asked about each of them.
+ * as any other, whichever of them leave.  To join is to communicate with all
+ * sharers, so the security policy is asked about each of them.
  *
- * Who joins gets one of his own pool ids.  The engine gives out ids, so behind
- * it there is an empty private pool, and tmem_domain.shared[] says where
- * operations go instead.  An entry there is one user of the shared pool; a
- * domain may have several.  Entries are written under the domain's lock, and
- * an operation holds it for reading; that touches nothing that another CPU
- * uses, and operations on private pools do not even do that.
+ * A domain that joins gets one of its own pool ids.  The engine gives out ids,
+ * so behind this one there is an empty private pool, and tmem_domain.shared[]
+ * says where operations go instead.  An entry there is one user of the shared
+ * pool; a domain may have several.  Entries are written under the domain's
+ * lock, and an operation holds it for reading; that touches nothing that
+ * another CPU uses, and operations on private pools do not even do that.
  *
  * The last entry stays until all pages are gone, so that the guest, or its
  * teardown, knows what it has to go on with.  But the pool cannot be found any
- * more: who joins meanwhile makes a new one.
+ * more: a domain that joins in this time makes a new one.
  *
  *
  *  What a domain may have
  *
- * Ephemeral pages: whatever is free, for they go as soon as somebody else
- * needs the memory.  Persistent pages and their metadata: counted together
+ * Ephemeral pages: whatever is free, for they go as soon as the memory is
+ * needed elsewhere.  Persistent pages and their metadata: counted together
  * with tot_pages against max_pages, under page_alloc_lock.  A put is counted
- * first and then checked, and assign_pages() checks first and then counts,
- * both look at the sum inside of the lock: whoever comes second sees the
- * other.  They are in no image of a domain that is saved, so while there are
- * any it cannot suspend.
+ * first and then checked; assign_pages() checks first and then counts.  Both
+ * look at the sum inside of the lock: the one that comes second sees the
+ * other.  Persistent pages are in no image of a domain that is saved, so while
+ * there are any the domain cannot suspend.
  *
  *
  *  Memory for others
  *
- * tmem takes memory from the heap like anybody else, but stops where less than
- * a reserve is left (tmem_heap_is_short()), and then evicts for what it takes.
- * While others have taken of that, puts evict two pages for one (port.c).  An
- * allocation that fails asks tmem_reclaim() and tries again, outside of the
- * heap's lock.  Evicted frames go back to the heap the normal way, which
- * scrubs them, and knows about zones and stale TLB entries.
+ * tmem takes memory from the heap as other code does, but stops where less
+ * than a reserve is left (tmem_heap_is_short()), and then evicts for what it
+ * takes.  While others have taken of that, puts evict two pages for one
+ * (port.c).  An allocation that fails asks tmem_reclaim() and tries again,
+ * outside of the heap's lock.  Evicted frames go back to the heap the normal
+ * way, which scrubs them, and knows about zones and stale TLB entries.
  *
  *
  *  Bounds
@@ -283,8 +283,8 @@ static int shared_join(struct domain *d, const uint64_t *uuid)
     if ( !s )
     {
         /*
-         * It is empty, and this is enough; or the guest has guessed the id and
-         * put there already, and then it has the rest to destroy itself
+         * It is empty, and this is enough.  Or the guest has guessed the id
+         * and put there already, and then it has to destroy the rest itself
          */
         tme_destroy_pool(&td->client, id);
         id = rc;
@@ -363,8 +363,8 @@ static inline uint32_t pool_id(const struct tmem_op *op)
 
 /*
  * The client that has what is behind the pool id, if anything, and the id
- * there, both good until pool_put().  Who looks just before an id becomes
- * shared meets the private pool behind it.
+ * there, both good until pool_put().  A look just before an id becomes shared
+ * finds the private pool behind it.
  */
 static inline struct tme_client *pool_get(struct tmem_domain *td,
                                           uint32_t *pool)
@@ -838,7 +838,7 @@ int tmem_teardown(struct domain *d)
  * Memory for others
  */
 
-#define TMEM_RECLAIM    256     /* pages, if others need so many */
+#define TMEM_RECLAIM    256     /* pages, if others need as many */
 
 /* May be called under any lock, the heap's too */
 unsigned long tmem_freeable_pages(void)
@@ -847,8 +847,8 @@ unsigned long tmem_freeable_pages(void)
 }
 
 /*
- * How many of these are on @node, or on any if that is negative?  Nobody
- * counts that: as large a part as of all that tmem has
+ * How many of these are on @node, or on any if that is negative?  That is not
+ * counted, so it is taken to be as large a part as of all that tmem has
  */
 unsigned long tmem_freeable_pages_on(int node)
 {
@@ -867,11 +867,11 @@ unsigned long tmem_freeable_pages_on(int node)
  */
 bool tmem_reclaim(unsigned int order)
 {
-    /* Who wants a page wants many, mostly */
+    /* Callers rarely want one page only: free 256 KiB or more */
     long want = max(PAGE_SIZE << order, 64L << PAGE_SHIFT), bytes = 0;
     unsigned int tries = 1024 / TMEM_EVICT;
 
-    /* Who asks for a superpage can do without: not all cache for a chance */
+    /* Callers can do without a superpage: not all cache for a chance of it */
     if ( !tmem_on || order >= 9 )
         return false;
 
@@ -880,7 +880,7 @@ bool tmem_reclaim(unsigned int order)
                               tmem_heap_is_short(1UL << order))) )
         if ( !tme_evict(&tmem_host, TMEM_EVICT, &bytes) )
             break;
-    /* At the last moment, that of others, too */
+    /* The last resort: what other CPUs keep */
     if ( bytes < want )
         tme_port_drain_others(false);
 

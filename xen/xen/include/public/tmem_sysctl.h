@@ -39,7 +39,7 @@
 #define XEN_SYSCTL_TMEM_SHARED         (1u << 2)
 /*
  * IN for SET_AUTH: the domain may join the pool called uuid, otherwise may
- * not.  Who is in stays.  -ENOSPC: too many; -ENOENT: was not authorised
+ * not, but stays if it has.  -ENOSPC: too many; -ENOENT: was not authorised
  */
 #define XEN_SYSCTL_TMEM_AUTH           (1u << 3)
 /*
