@@ -136,7 +136,7 @@ static void dry_clients_hide_nobody(void)
 	port_meta_free = false;
 }
 
-/* Memory is shared in proportion to weights, whoever puts more often */
+/* Memory is shared in proportion to weights, not to puts */
 static void weights_share_memory(void)
 {
 	const u64 limit = 4096;
