@@ -30,6 +30,7 @@
  *
  * - swap_writepage() sets it (or clears it, when tmem refuses or the page has
  *   become a page of zeros), with the folio locked in the swap cache;
+ * - swap-in clears it, with the folio locked in the swap cache;
  * - preswap_shrink clears it, with the folio locked in the swap cache;
  * - the freeing of a slot clears it, when its count is 0 and its folio has left
  *   the swap cache, but before the slot can be allocated again.  This is
@@ -94,8 +95,9 @@
  *   did, still with the folio locked: nobody relies on the bits yet.
  * - A load, and preswap_shrink, hold the lock of a folio whose slot has a bit
  *   set: preswap_suspend() waits for them.
- * - Who frees a slot has cleared the bit and may flush in the new pool.  Nobody
- *   puts there: the slot is not free before.
+ * - A task that frees a slot, and a load that has got its page, have cleared
+ *   the bit and may flush in the new pool.  Nobody puts there: the slot is not
+ *   free before, and the folio is locked.
  *
  *	store				stop
  *	note stops			raise stopped
@@ -314,8 +316,14 @@ static bool preswap_has_room(int nr)
 	return limit == ULONG_MAX || preswap_pages() + nr <= limit;
 }
 
-/* Until as many resumes: several may shrink or suspend at the same time */
-static void preswap_stop(void)
+/**
+ * preswap_stop() - put no more, until as many calls of preswap_resume()
+ *
+ * Several may shrink or suspend at the same time.
+ *
+ * Context: any.
+ */
+void preswap_stop(void)
 {
 	atomic_inc(&preswap_stopped);
 	smp_mb__after_atomic();	/* before it is counted */
@@ -539,15 +547,17 @@ static void preswap_reclaim(struct preswap_writes *writes)
 
 /*
  * The folio of a slot in the swap cache, or NULL.  A new one is locked, and not
- * read yet.  Only with @reclaim the caller reclaims memory for it.
+ * read yet.  Only PRESWAP_STAY reclaims memory for it.
  */
-static struct folio *preswap_folio(swp_entry_t entry, bool reclaim,
+static struct folio *preswap_folio(swp_entry_t entry, enum preswap_how how,
 				   bool *alloced)
 {
 	gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
 
-	if (!reclaim)
+	if (how != PRESWAP_STAY)
 		gfp &= ~__GFP_DIRECT_RECLAIM;
+	if (how == PRESWAP_SPARE)
+		gfp &= ~__GFP_RECLAIM;
 	return __read_swap_cache_async(entry, gfp, get_task_policy(current),
 				       NO_INTERLEAVE_INDEX, alloced, true);
 }
@@ -633,7 +643,7 @@ static int preswap_push(swp_entry_t entry, struct preswap_writes *writes)
 	if (writes->failed)
 		return -EIO;
 	flags = memalloc_noreclaim_save();
-	folio = preswap_folio(entry, false, &alloced);
+	folio = preswap_folio(entry, PRESWAP_LEAVE, &alloced);
 	if (!folio) {
 		ret = -ENOMEM;	/* or freed, or busy */
 	} else if (alloced) {
@@ -656,25 +666,27 @@ static int preswap_push(swp_entry_t entry, struct preswap_writes *writes)
  *
  * Returns 0 when the bit is clear, or -errno.
  */
-VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry, bool stay,
+VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry, enum preswap_how how,
 				  struct preswap_writes *writes)
 {
 	struct folio *folio;
 	bool alloced;
 	int ret;
 
-	KUNIT_STATIC_STUB_REDIRECT(preswap_pull, entry, stay, writes);
-	folio = preswap_folio(entry, stay, &alloced);
+	KUNIT_STATIC_STUB_REDIRECT(preswap_pull, entry, how, writes);
+	folio = preswap_folio(entry, how, &alloced);
+	if (!folio && how == PRESWAP_SPARE)
+		return -ENOMEM;
 	if (!folio) {
 		ret = preswap_push(entry, writes);
 		if (ret != -EPERM)
 			return ret;
-		stay = true;
-		folio = preswap_folio(entry, stay, &alloced);
+		how = PRESWAP_STAY;
+		folio = preswap_folio(entry, how, &alloced);
 		if (!folio)
 			return -ENOMEM;
 	}
-	if (alloced && !stay && mem_cgroup_swap_full(folio) &&
+	if (alloced && how == PRESWAP_LEAVE && mem_cgroup_swap_full(folio) &&
 	    mem_cgroup_zswap_writeback_enabled(folio_memcg(folio)))
 		return preswap_write(folio, writes);
 	if (alloced && preswap_read(folio))
@@ -691,7 +703,8 @@ VISIBLE_IF_KUNIT int preswap_pull(swp_entry_t entry, bool stay,
  * error; -EINTR and -ETIME at once.
  */
 static int preswap_shrink_pass(unsigned long target, unsigned long deadline,
-			       bool stay, struct preswap_writes *writes)
+			       enum preswap_how how,
+			       struct preswap_writes *writes)
 {
 	unsigned long offset;
 	unsigned int type;
@@ -707,7 +720,7 @@ static int preswap_shrink_pass(unsigned long target, unsigned long deadline,
 			offset = preswap_next(type, offset);
 			if (!offset)
 				break;
-			ret = preswap_pull(swp_entry(type, offset), stay,
+			ret = preswap_pull(swp_entry(type, offset), how,
 					   writes);
 			if (ret)
 				err = ret;
@@ -720,11 +733,10 @@ static int preswap_shrink_pass(unsigned long target, unsigned long deadline,
 
 /*
  * Shrink to @target pages.  Bounded: gives up after @timeout, or a number of
- * passes that did not bring back a single page.  With @stay pages stay in
- * memory as long as reclaim finds any.
+ * passes that did not bring back a single page.
  */
 static int preswap_shrink_to(unsigned long target, unsigned long timeout,
-			     bool stay)
+			     enum preswap_how how)
 {
 	unsigned long deadline = jiffies + timeout;
 	struct preswap_writes writes;
@@ -737,9 +749,10 @@ static int preswap_shrink_to(unsigned long target, unsigned long timeout,
 	preswap_writes_init(&writes);
 	preswap_stop();
 	while ((before = preswap_pages()) > target) {
-		ret = preswap_shrink_pass(target, deadline, stay, &writes);
+		ret = preswap_shrink_pass(target, deadline, how, &writes);
 		preswap_reclaim(&writes);
-		if (ret == -EINTR || ret == -ETIME || preswap_pages() <= target)
+		if (ret == -EINTR || ret == -ETIME ||
+		    preswap_pages() <= target || how == PRESWAP_SPARE)
 			break;
 		if (preswap_pages() < before) {
 			retries = 0;
@@ -804,6 +817,34 @@ int preswap_write_out(unsigned long *left)
 }
 
 /**
+ * preswap_bring_back() - take some pages back into free memory
+ * @nr: how many
+ * @write: see tmem_bring_back()
+ *
+ * Context: as tmem_bring_back().
+ * Return: as tmem_bring_back().
+ */
+int preswap_bring_back(unsigned long nr, bool write)
+{
+	unsigned long held = preswap_pages();
+
+	return preswap_shrink_to(held - min(nr, held), MAX_JIFFY_OFFSET,
+				 write ? PRESWAP_LEAVE : PRESWAP_SPARE);
+}
+
+/**
+ * preswap_drain() - bring all pages back
+ * @timeout: see tmem_drain().  The time is looked at between pages.
+ *
+ * Context: as tmem_drain().
+ * Return: as tmem_drain().
+ */
+int preswap_drain(unsigned long timeout)
+{
+	return preswap_shrink_to(0, timeout, PRESWAP_STAY);
+}
+
+/**
  * preswap_suspend() - bring all pages back, and put no more
  * @timeout: see tmem_suspend().  The time is looked at between pages.
  *
@@ -815,7 +856,7 @@ int preswap_suspend(unsigned long timeout)
 	int ret;
 
 	preswap_stop();
-	ret = preswap_shrink_to(0, timeout, true);
+	ret = preswap_drain(timeout);
 	if (ret) {
 		preswap_resume();
 		pr_err("suspend refused: %lu pages could not be brought back (%d)\n",
@@ -886,7 +927,6 @@ static ssize_t preswap_pages_show(struct kobject *kobj,
 
 static struct kobj_attribute preswap_pages_attr = __ATTR_RO(preswap_pages);
 
-/* Writing back what was read changes nothing */
 static ssize_t preswap_shrink_show(struct kobject *kobj,
 				   struct kobj_attribute *attr, char *buf)
 {
@@ -906,7 +946,7 @@ static ssize_t preswap_shrink_store(struct kobject *kobj,
 	if (ret)
 		return ret;
 	WRITE_ONCE(preswap_limit, target);
-	ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET, false);
+	ret = preswap_shrink_to(target, MAX_JIFFY_OFFSET, PRESWAP_LEAVE);
 	return ret ?: (ssize_t)count;
 }
 

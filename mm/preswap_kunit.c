@@ -54,6 +54,8 @@ static int preswap_test_init(struct kunit *test)
 	struct preswap_test *t;
 	int i;
 
+	if (total_swap_pages)
+		kunit_skip(test, "the numbers of these devices are in use");
 	fake_reset();
 	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, t);
@@ -646,7 +648,7 @@ static unsigned long preswap_test_next(unsigned int type, unsigned long offset)
 	return offset < si->max ? offset : 0;
 }
 
-static int preswap_test_slow_pull(swp_entry_t entry, bool stay,
+static int preswap_test_slow_pull(swp_entry_t entry, enum preswap_how how,
 				  struct preswap_writes *writes)
 {
 	msleep(20);

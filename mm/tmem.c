@@ -153,7 +153,20 @@ int tmem_suspend(unsigned long timeout)
 }
 
 /**
- * tmem_resume() - undo one tmem_suspend() that has succeeded
+ * tmem_stop() - put no more persistent pages
+ *
+ * Calls nest, with those of tmem_suspend().
+ *
+ * Context: any.
+ */
+void tmem_stop(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(tmem_stop);
+	preswap_stop();
+}
+
+/**
+ * tmem_resume() - undo one tmem_stop(), or tmem_suspend() that has succeeded
  *
  * Also when the suspend was cancelled.  Pages are put again when each has been
  * undone.
@@ -177,6 +190,38 @@ unsigned long tmem_persistent_pages(void)
 	return preswap_pages();
 }
 EXPORT_SYMBOL_GPL(tmem_persistent_pages);
+
+/**
+ * tmem_drain() - take back all persistent pages
+ * @timeout: as of tmem_suspend()
+ *
+ * As tmem_suspend(), but pages may be put again.
+ *
+ * Context: as tmem_suspend().
+ * Return: 0 or a negative errno.
+ */
+int tmem_drain(unsigned long timeout)
+{
+	KUNIT_STATIC_STUB_REDIRECT(tmem_drain, timeout);
+	return preswap_drain(timeout);
+}
+
+/**
+ * tmem_bring_back() - take some persistent pages back into free memory
+ * @nr: how many
+ * @write: write to the disk what finds no memory, or whose cgroup is at its
+ *	limit; else leave it
+ *
+ * For a backend whose persistent pages are in the way of something else.
+ * Nothing is reclaimed for them.
+ *
+ * Context: process, may sleep; with @write also for I/O.
+ * Return: 0 when so many have come back, or all; or a negative errno.
+ */
+int tmem_bring_back(unsigned long nr, bool write)
+{
+	return preswap_bring_back(nr, write);
+}
 
 /**
  * tmem_write_out() - move some persistent pages to the disk

@@ -24,7 +24,7 @@ PLACEHOLDER = re.compile('NAME|FLAVOUR|NNNN')
 
 # In Debian's source of LZ4, which becomes a part of Xen under another name; and
 # how subjects of commits for Xen begin
-ELSEWHERE = 'lib/lz4.c', 'lib/lz4.h', 'xen/tmem'
+ELSEWHERE = 'lib/lz4.c', 'lib/lz4.h', 'xen/tmem', 'xen/balloon'
 
 
 def ours():

@@ -69,6 +69,7 @@
 #include <xen/interface/tmem.h>
 #include <xen/interface/xen.h>
 #include <xen/page.h>
+#include <xen/selfballoon.h>
 #include <xen/tmem.h>
 #include <xen/xen.h>
 #include <xen/xen-ops.h>
@@ -354,6 +355,24 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
  */
 #define XEN_TMEM_DRAIN_TIMEOUT	(15 * HZ)
 
+/* Memory first: pages come back to it */
+static int xen_tmem_drain(void)
+{
+	int ret;
+
+	xen_selfballoon_hold();
+	ret = tmem_suspend(XEN_TMEM_DRAIN_TIMEOUT);
+	if (ret)
+		xen_selfballoon_release();
+	return ret;
+}
+
+static void xen_tmem_undrain(void)
+{
+	tmem_resume();
+	xen_selfballoon_release();
+}
+
 /* Only do_suspend() comes here, which xenwatch runs */
 static bool xen_tmem_drained;
 
@@ -371,7 +390,7 @@ int xen_tmem_suspend(void)
 
 	if (xa_empty(&xen_tmem_pools))
 		return 0;
-	ret = tmem_suspend(XEN_TMEM_DRAIN_TIMEOUT);
+	ret = xen_tmem_drain();
 	xen_tmem_drained = !ret;
 	return ret;
 }
@@ -384,8 +403,32 @@ int xen_tmem_suspend(void)
 void xen_tmem_suspend_end(void)
 {
 	if (xen_tmem_drained)
-		tmem_resume();
+		xen_tmem_undrain();
 	xen_tmem_drained = false;
+}
+
+/**
+ * xen_tmem_pages() - how much of what this domain owns is in persistent pools
+ *
+ * Context: any.
+ * Return: number of pages.  Another backend's do not count.
+ */
+unsigned long xen_tmem_pages(void)
+{
+	return xa_empty(&xen_tmem_pools) ? 0 : tmem_persistent_pages();
+}
+
+/**
+ * xen_tmem_bring_back() - make room for other memory of this domain
+ * @nr: pages
+ * @write: see tmem_bring_back()
+ *
+ * Context: as tmem_bring_back().
+ * Return: as tmem_bring_back().
+ */
+int xen_tmem_bring_back(unsigned long nr, bool write)
+{
+	return tmem_bring_back(nr, write);
 }
 
 static void xen_tmem_hibernate(void)

@@ -17,6 +17,13 @@ struct folio;
 struct preswap_writes;
 struct swap_info_struct;
 
+/* Where pages go that come back */
+enum preswap_how {
+	PRESWAP_LEAVE,	/* into free memory, or to the device */
+	PRESWAP_STAY,	/* into memory as long as reclaim finds any */
+	PRESWAP_SPARE,	/* into free memory, and no further than that */
+};
+
 #ifdef CONFIG_PRESWAP
 DECLARE_STATIC_KEY_FALSE(preswap_key);
 #define preswap_enabled()	static_branch_unlikely(&preswap_key)
@@ -25,14 +32,18 @@ void preswap_backend_ready(void);
 unsigned long preswap_pages(void);
 int preswap_swapon(struct swap_info_struct *si);
 void preswap_swapoff(struct swap_info_struct *si);
-int preswap_suspend(unsigned long timeout);
+void preswap_stop(void);
 void preswap_resume(void);
+int preswap_drain(unsigned long timeout);
+int preswap_suspend(unsigned long timeout);
+int preswap_bring_back(unsigned long nr, bool write);
 int preswap_write_out(unsigned long *left);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct swap_info_struct *preswap_si(swp_entry_t entry);
 void preswap_drop_zswap(swp_entry_t entry);
 unsigned long preswap_next(unsigned int type, unsigned long offset);
-int preswap_pull(swp_entry_t entry, bool stay, struct preswap_writes *writes);
+int preswap_pull(swp_entry_t entry, enum preswap_how how,
+		 struct preswap_writes *writes);
 #endif
 #else
 #define preswap_enabled()	false
@@ -41,8 +52,15 @@ static inline void preswap_backend_ready(void) { }
 static inline unsigned long preswap_pages(void) { return 0; }
 static inline int preswap_swapon(struct swap_info_struct *si) { return 0; }
 static inline void preswap_swapoff(struct swap_info_struct *si) { }
-static inline int preswap_suspend(unsigned long timeout) { return 0; }
+static inline void preswap_stop(void) { }
 static inline void preswap_resume(void) { }
+static inline int preswap_drain(unsigned long timeout) { return 0; }
+static inline int preswap_suspend(unsigned long timeout) { return 0; }
+static inline int preswap_bring_back(unsigned long nr, bool write)
+{
+	return 0;
+}
+
 static inline int preswap_write_out(unsigned long *left) { return -EIO; }
 #endif
 

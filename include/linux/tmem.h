@@ -81,8 +81,11 @@ struct tmem_ops {
 bool tmem_wanted(const char *name);
 int tmem_register_ops(const struct tmem_ops *ops);
 int tmem_suspend(unsigned long timeout);
+void tmem_stop(void);
 void tmem_resume(void);
 unsigned long tmem_persistent_pages(void);
+int tmem_drain(unsigned long timeout);
+int tmem_bring_back(unsigned long nr, bool write);
 int tmem_write_out(unsigned long *left);
 
 /* For clients: trace, inject faults, call the backend */
@@ -97,6 +100,9 @@ int tmem_flush_page(int pool, const struct tmem_oid *oid, u32 index);
 int tmem_flush_object(int pool, const struct tmem_oid *oid);
 
 extern struct kobject *tmem_kobj;	/* /sys/kernel/mm/tmem */
+#else
+static inline void tmem_stop(void) { }
+static inline void tmem_resume(void) { }
 #endif
 
 #endif /* _LINUX_TMEM_H */

@@ -6,6 +6,7 @@
 # a, b, h	have kernels that do not use tmem, for abi_test; h is a PVH one
 # c, p		have a kernel that does, a swap disk and files; p is a PVH one
 # d		comes and goes
+# g		is larger, and gives up what it does not need (balloon.sh)
 
 by_id=/dev/disk/by-id/virtio-
 
@@ -87,6 +88,11 @@ domain()
 
 	! lives "$1" || return 0
 	case $1 in
+	g)
+		append=tmem
+		args=(memory=384 job=/payload/guest
+		      disks="$(disk root disk3) $(disk swap scratch1)
+			     $(disk data scratch2)") ;;
 	a) args+=(vcpus=2 disks="$(disk root disk1)") ;;
 	b) args+=(disks="$(disk root disk2)") ;;
 	h) args+=(vcpus=2 disks="$(disk root disk4)"

@@ -325,14 +325,17 @@ static void too_little_memory_is_refused(void)
 }
 
 /* Of the kernel's own tests; they ran when it was booted */
-static void xen_backend_passes_unit_tests(void)
+static void check_unit_tests(const char *suite)
 {
-	FILE *f = fopen("/sys/kernel/debug/kunit/xen_tmem/results", "r");
-	char line[256] = "";
+	char line[256];
 	bool ok = false;
+	FILE *f;
 
+	snprintf(line, sizeof(line), "/sys/kernel/debug/kunit/%s/results",
+		 suite);
+	f = fopen(line, "r");
 	if (!f)
-		skip("the kernel has no unit tests of Xen's backend");
+		skip("the kernel has no unit tests %s", suite);
 	while (fgets(line, sizeof(line), f)) {
 		note("%.*s", (int)strcspn(line, "\n"), line);
 		CHECK(!strstr(line, "not ok") && !strstr(line, "SKIP"), "%s",
@@ -341,6 +344,49 @@ static void xen_backend_passes_unit_tests(void)
 	}
 	CHECK(ok, "they did not end");
 	fclose(f);
+}
+
+static void xen_backend_passes_unit_tests(void)
+{
+	check_unit_tests("xen_tmem");
+}
+
+static void balloon_passes_unit_tests(void)
+{
+	check_unit_tests("xen_selfballoon");
+}
+
+#define BALLOON		"/sys/module/xen_selfballoon/parameters/"
+
+/* Self-ballooning is for guests.  What only shows something takes nothing */
+static void dom0_does_not_balloon_itself(void)
+{
+	static const char *const shown[] = {
+		"ceiling_kb", "goal_kb", "trim_kb",
+	};
+	static const char *const bad[] = { "-1", "text", "999999999999" };
+	char path[128], was[16] = "";
+	size_t i;
+	FILE *f;
+
+	/* It was told to, and to set what cannot be set */
+	kmsg_mark_boot();
+	CHECK(kmsg_has("xen_selfballoon: not for dom0"), "it does not say so");
+	f = fopen(BALLOON "enabled", "r");
+	CHECK(f && fgets(was, sizeof(was), f) && was[0] == 'N',
+	      "enabled is '%s'", was);
+	fclose(f);
+	CHECK_OP(try_set(BALLOON "enabled", "1"), ==, -EPERM);
+	for (i = 0; i < ARRAY_SIZE(shown); i++) {
+		snprintf(path, sizeof(path), BALLOON "%s", shown[i]);
+		CHECK_OP(access(path, R_OK), ==, 0);
+		CHECK(try_set(path, "1") < 0, "%s was taken", shown[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		CHECK(try_set(BALLOON "floor_kb", "%s", bad[i]) < 0,
+		      "floor_kb '%s' was taken", bad[i]);
+	set(BALLOON "floor_kb", "65536");
+	CHECK_OP(get_long(BALLOON "floor_kb"), ==, 65536);
 }
 
 static const struct test tests[] = {
@@ -353,6 +399,8 @@ static const struct test tests[] = {
 	TEST(hypervisor_without_tmem_is_no_backend, .in = "xen_off",
 	     .also = "xen_stock"),
 	TEST(xen_backend_passes_unit_tests, .in = "xen_unit"),
+	TEST(balloon_passes_unit_tests, .in = "xen_unit"),
+	TEST(dom0_does_not_balloon_itself, .in = XEN),
 };
 
 /* --image VMLINUX SYSTEM.MAP: are the hooks patched out there? */
