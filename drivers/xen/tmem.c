@@ -34,6 +34,11 @@
  * there are new pools.  A suspend that was cancelled finds its pools still
  * there, and changes nothing.
  *
+ * The toolstack's clock is running meanwhile.  So it can ask for the pages some
+ * time before, by the node control/tmem-drain in xenstore (`tmemctl drain`):
+ * while that is there and not 0, puts are stopped and pages come back.  A
+ * domain that arrives elsewhere has no such node.
+ *
  *
  *	Hibernation
  *
@@ -73,6 +78,7 @@
 #include <xen/tmem.h>
 #include <xen/xen.h>
 #include <xen/xen-ops.h>
+#include <xen/xenbus.h>
 #include <asm/xen/hypercall.h>
 
 /*
@@ -350,18 +356,19 @@ static int xen_tmem_resume(struct notifier_block *nb, unsigned long action,
 
 /*
  * libxl gives a domain 60 s to suspend.  Freezing user space may take 20 s of
- * them, kernel threads as many, and devices some: so long for tmem_suspend(),
- * and then it is better to refuse than to come too late.
+ * them, kernel threads as many, and devices some.  xen_selfballoon_hold() takes
+ * 5 s at most; so long for tmem_suspend(), and then it is better to refuse than
+ * to come too late.
  */
-#define XEN_TMEM_DRAIN_TIMEOUT	(15 * HZ)
+#define XEN_TMEM_DRAIN_TIMEOUT	(10 * HZ)
 
 /* Memory first: pages come back to it */
-static int xen_tmem_drain(void)
+static int xen_tmem_drain(unsigned long timeout)
 {
 	int ret;
 
 	xen_selfballoon_hold();
-	ret = tmem_suspend(XEN_TMEM_DRAIN_TIMEOUT);
+	ret = tmem_suspend(timeout);
 	if (ret)
 		xen_selfballoon_release();
 	return ret;
@@ -390,7 +397,7 @@ int xen_tmem_suspend(void)
 
 	if (xa_empty(&xen_tmem_pools))
 		return 0;
-	ret = xen_tmem_drain();
+	ret = xen_tmem_drain(XEN_TMEM_DRAIN_TIMEOUT);
 	xen_tmem_drained = !ret;
 	return ret;
 }
@@ -406,6 +413,62 @@ void xen_tmem_suspend_end(void)
 		xen_tmem_undrain();
 	xen_tmem_drained = false;
 }
+
+/*
+ * The toolstack asks for what a suspend would need, or does not any more.  Puts
+ * are stopped, and memory is held, as long as it does, whether all pages can be
+ * brought back or not: that goes on until it does not.
+ */
+static void xen_tmem_drain_early(struct work_struct *work)
+{
+	static bool draining;
+	unsigned int wanted = 0;
+	int ret = xenbus_scanf(XBT_NIL, "control", "tmem-drain", "%u", &wanted);
+
+	/* Else nothing is known.  What is no number is not a request */
+	if (ret != 1 && ret != -ENOENT && ret != -ERANGE) {
+		queue_delayed_work(system_freezable_wq, to_delayed_work(work),
+				   HZ);
+		return;
+	}
+	if (wanted && !draining) {
+		xen_selfballoon_hold();
+		tmem_stop();
+	} else if (!wanted && draining) {
+		xen_tmem_undrain();
+	}
+	draining = wanted;
+	if (draining && tmem_drain(HZ))
+		queue_delayed_work(system_freezable_wq, to_delayed_work(work),
+				   HZ / 10);
+}
+
+static DECLARE_DELAYED_WORK(xen_tmem_drain_work, xen_tmem_drain_early);
+
+static void xen_tmem_drain_changed(struct xenbus_watch *watch,
+				   const char *path, const char *token)
+{
+	mod_delayed_work(system_freezable_wq, &xen_tmem_drain_work, 0);
+}
+
+static struct xenbus_watch xen_tmem_drain_watch = {
+	.node = "control/tmem-drain",
+	.callback = xen_tmem_drain_changed,
+};
+
+static int xen_tmem_watch(struct notifier_block *nb, unsigned long event,
+			  void *unused)
+{
+	int ret = register_xenbus_watch(&xen_tmem_drain_watch);
+
+	if (ret)
+		pr_warn("control/tmem-drain is not watched (%d)\n", ret);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block xen_tmem_xenstore_nb = {
+	.notifier_call = xen_tmem_watch,
+};
 
 /**
  * xen_tmem_pages() - how much of what this domain owns is in persistent pools
@@ -469,7 +532,7 @@ static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_HIBERNATION_PREPARE:
 	case PM_RESTORE_PREPARE:
 		/* Whoever asked for it can interrupt it */
-		ret = tmem_suspend(MAX_JIFFY_OFFSET);
+		ret = xen_tmem_drain(MAX_JIFFY_OFFSET);
 		if (ret)
 			return notifier_from_errno(ret);
 		xen_tmem_hibernate();
@@ -477,7 +540,11 @@ static int xen_tmem_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
 		xen_tmem_hibernate_end();
-		tmem_resume();
+		xen_tmem_undrain();
+		/* The request may have gone meanwhile; no watch tells */
+		if (xen_domain())
+			mod_delayed_work(system_freezable_wq,
+					 &xen_tmem_drain_work, 0);
 		break;
 	}
 	return NOTIFY_OK;
@@ -562,6 +629,7 @@ static int __init xen_tmem_init(void)
 	if (ret)
 		return ret;
 	xen_resume_notifier_register(&xen_tmem_resume_nb);
+	register_xenstore_notifier(&xen_tmem_xenstore_nb);
 	pm_notifier(xen_tmem_pm_notify, 0);
 	xen_tmem_register_shutdown();
 	return 0;
