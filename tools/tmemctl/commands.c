@@ -58,12 +58,20 @@ static uint64_t freeable_kib(void)
  * Clients
  */
 
-static void read_name(struct client *c)
+/* Return: whether the domain is still there */
+static bool read_domain(struct client *c)
 {
-	char *name = transport.name_of(c->op.domid);
+	int err = transport.memory_of(c->op.domid, &c->memory);
+	char *name;
 
+	if (err == ESRCH)
+		return false;
+	if (err)
+		control_failed(err, "list");
+	name = transport.name_of(c->op.domid);
 	snprintf(c->name, sizeof(c->name), "%s", name ?: "");
 	free(name);
+	return true;
 }
 
 /* Return: how many there are; domains come first */
@@ -96,9 +104,8 @@ static int read_clients(struct client *c)
 			next++;
 			n++;
 		} else {
-			read_name(&c[n]);
 			next = c[n].op.domid + 1;
-			n++;
+			n += read_domain(&c[n]);
 		}
 	}
 	return n;

@@ -12,7 +12,7 @@
  *	nameless	no xenstored runs
  *	open		open() fails with errno N
  *	error, after	calls fail with errno ERROR, all but the first AFTER
- *	gone		domain 1 is destroyed after call N
+ *	gone		domain 1 is destroyed before call N
  *	interrupt	during call N, somebody presses ctrl-C
  *
  * TMEMCTL_FAKE_LOG names a file that gets a line for each call: the command,
@@ -104,6 +104,15 @@ static void write_log(const struct xen_sysctl_tmem_op *op)
 	fflush(calls_log);
 }
 
+/* Return: 0, or the errno that it shall fail with */
+static int count_call(void)
+{
+	calls++;
+	if (calls == set[INTERRUPT])
+		raise(SIGINT);
+	return calls > set[AFTER] ? set[ERROR] : 0;
+}
+
 static bool exists(unsigned int domid)
 {
 	return domid < set[DOMAINS] && (domid != 1 || calls < set[GONE]);
@@ -172,6 +181,30 @@ static int get(struct xen_sysctl_tmem_op *op,
 	return 0;
 }
 
+/*
+ * All numbers differ here, too.  Odd domains have room; even ones own more than
+ * they may by now, but for domain 0, which has no limit and no target
+ */
+static int fake_memory_of(unsigned int domid, struct memory *m)
+{
+	uint64_t n = domid;
+	int err = count_call();
+
+	if (err)
+		return err;
+	if (!exists(domid))
+		return ESRCH;
+	*m = (struct memory){
+		.now = n << 16, .max = n << (n % 2 ? 17 : 15),
+		.target = n << 14,
+	};
+	if (!domid)
+		m->max = NONE;
+	if (!domid || set[NAMELESS])
+		m->target = NONE;
+	return 0;
+}
+
 static int auth(struct xen_sysctl_tmem_op *op)
 {
 	bool there = find_pool(op->uuid, set[AUTH]) < set[AUTH];
@@ -208,12 +241,11 @@ static int flush(struct xen_sysctl_tmem_op *op)
 static int fake_control(struct xen_sysctl_tmem_op *op,
 			struct xen_sysctl_tmem_stats *stats)
 {
+	int err = count_call();
+
 	write_log(op);
-	calls++;
-	if (calls == set[INTERRUPT])
-		raise(SIGINT);
-	if (set[ERROR] && calls > set[AFTER])
-		return set[ERROR];
+	if (err)
+		return err;
 	if (op->mask && op->cmd != XEN_SYSCTL_TMEM_OP_SET)
 		return EINVAL;
 	switch (op->cmd) {
@@ -264,6 +296,7 @@ const struct transport transport = {
 	.version = 0x15,
 	.open = fake_open,
 	.control = fake_control,
+	.memory_of = fake_memory_of,
 	.has_names = fake_has_names,
 	.name_of = fake_name_of,
 	.close = fake_close,

@@ -20,13 +20,28 @@
 
 struct column {
 	const char *key, *title;	/* no title: only in JSON */
-	bool size;			/* in KiB */
+	enum { COUNT, SIZE, MEMORY } kind;
 	uint64_t (*value)(const struct client *c);
 };
+
+/* SIZE is in KiB and may be NONE, and so is MEMORY, which only domains have */
 
 #define COLUMN(name, expr)						\
 	static uint64_t name(const struct client *c) { return expr; }
 
+/* What is left of the domain's maximum for more of either */
+static uint64_t c_room(const struct client *c)
+{
+	uint64_t used = c->memory.now + (c->stats.pers_bytes >> 10);
+
+	if (c->memory.max == NONE)
+		return NONE;
+	return used < c->memory.max ? c->memory.max - used : 0;
+}
+
+COLUMN(c_memory, c->memory.now)
+COLUMN(c_max, c->memory.max)
+COLUMN(c_target, c->memory.target)
 COLUMN(c_eph_kib, (c->stats.used_bytes - c->stats.pers_bytes) >> 10)
 COLUMN(c_eph_pages, c->stats.eph_pages)
 COLUMN(c_pers_kib, c->stats.pers_bytes >> 10)
@@ -41,22 +56,30 @@ COLUMN(c_hits, c->stats.hits)
 COLUMN(c_flushed, c->stats.flushed)
 COLUMN(c_evicted, c->stats.evicted)
 COLUMN(c_weight, c->op.weight)
+COLUMN(c_cap, c->op.cap)
+COLUMN(c_min, c->op.min)
 
 static const struct column columns[] = {
-	{ "ephemeral_kib", "Eph", true, c_eph_kib },
-	{ "ephemeral_pages", NULL, false, c_eph_pages },
-	{ "persistent_kib", "Pers", true, c_pers_kib },
-	{ "persistent_pages", NULL, false, c_pers_pages },
-	{ "raw_pages", NULL, false, c_raw_pages },
-	{ "compressed_pages", NULL, false, c_lz4_pages },
-	{ "metadata_bytes", NULL, false, c_meta_bytes },
-	{ "puts", "Puts", false, c_puts },
-	{ "failed_puts", "Failed", false, c_fails },
-	{ "gets", "Gets", false, c_gets },
-	{ "hits", "Hits", false, c_hits },
-	{ "flushed_pages", NULL, false, c_flushed },
-	{ "evicted_pages", "Evicted", false, c_evicted },
-	{ "weight", "Weight", false, c_weight },
+	{ "memory_kib", "Mem", MEMORY, c_memory },
+	{ "persistent_kib", "Pers", SIZE, c_pers_kib },
+	{ "room_kib", "Room", MEMORY, c_room },
+	{ "max_kib", "Max", MEMORY, c_max },
+	{ "target_kib", NULL, MEMORY, c_target },
+	{ "ephemeral_kib", "Eph", SIZE, c_eph_kib },
+	{ "ephemeral_pages", NULL, COUNT, c_eph_pages },
+	{ "persistent_pages", NULL, COUNT, c_pers_pages },
+	{ "raw_pages", NULL, COUNT, c_raw_pages },
+	{ "compressed_pages", NULL, COUNT, c_lz4_pages },
+	{ "metadata_bytes", NULL, COUNT, c_meta_bytes },
+	{ "puts", "Puts", COUNT, c_puts },
+	{ "failed_puts", "Failed", COUNT, c_fails },
+	{ "gets", "Gets", COUNT, c_gets },
+	{ "hits", "Hits", COUNT, c_hits },
+	{ "flushed_pages", NULL, COUNT, c_flushed },
+	{ "evicted_pages", "Evicted", COUNT, c_evicted },
+	{ "weight", "Weight", COUNT, c_weight },
+	{ "cap_kib", "Cap", SIZE, c_cap },
+	{ "min_kib", "Min", SIZE, c_min },
 };
 
 #define NR_COLUMNS	(sizeof(columns) / sizeof(*columns))
@@ -82,7 +105,7 @@ static void print_size(uint64_t kib)
 	const char *unit = "KMGTPE";
 	double n = kib;
 
-	if (!kib || kib == ~0ull) {
+	if (!kib || kib == NONE) {
 		printf("%*s", SIZE_COLS, kib ? "none" : "0");
 		return;
 	}
@@ -123,10 +146,10 @@ static void print_head(int width)
 	printf("%-*s %5s", width, "Name", "ID");
 	for (k = 0; k < NR_COLUMNS; k++)
 		if (columns[k].title)
-			printf(" %*s", columns[k].size ? SIZE_COLS :
-							 NUMBER_COLS,
+			printf(" %*s", columns[k].kind == COUNT ? NUMBER_COLS :
+								  SIZE_COLS,
 			       columns[k].title);
-	printf(" %*s %*s State\n", SIZE_COLS, "Cap", SIZE_COLS, "Min");
+	printf(" State\n");
 }
 
 /* @old is NULL, or the same client before: what differs is highlighted */
@@ -147,17 +170,15 @@ static void print_row(const struct client *c, const struct client *old,
 		if (!columns[k].title)
 			continue;
 		printf(changed ? " \033[1;7m" : " ");
-		if (columns[k].size)
-			print_size(v);
-		else
+		if (columns[k].kind == COUNT)
 			printf("%*" PRIu64, NUMBER_COLS, v);
+		else if (columns[k].kind == MEMORY && is_pool(c))
+			printf("%*s", SIZE_COLS, "-");
+		else
+			print_size(v);
 		if (changed)
 			printf("\033[0m");
 	}
-	printf(" ");
-	print_size(c->op.cap);
-	printf(" ");
-	print_size(c->op.min);
 	print_state(c);
 	printf("\n");
 }
@@ -217,14 +238,18 @@ static void print_json_client(const struct client *c)
 		printf(", \"pools\": %u, \"frozen\": %s", c->op.pools,
 		       json_bool(c->op.flags & XEN_SYSCTL_TMEM_FROZEN));
 	}
-	for (k = 0; k < NR_COLUMNS; k++)
-		printf(", \"%s\": %" PRIu64, columns[k].key,
-		       columns[k].value(c));
-	if (c->op.cap == ~0ull)
-		printf(", \"cap_kib\": null");
-	else
-		printf(", \"cap_kib\": %" PRIu64, c->op.cap);
-	printf(", \"min_kib\": %" PRIu64 ", \"compress\": %s}", c->op.min,
+	for (k = 0; k < NR_COLUMNS; k++) {
+		uint64_t v = columns[k].value(c);
+
+		if (columns[k].kind == MEMORY && is_pool(c))
+			continue;
+		printf(", \"%s\": ", columns[k].key);
+		if (columns[k].kind != COUNT && v == NONE)
+			printf("null");
+		else
+			printf("%" PRIu64, v);
+	}
+	printf(", \"compress\": %s}",
 	       json_bool(c->op.flags & XEN_SYSCTL_TMEM_COMPRESS));
 }
 

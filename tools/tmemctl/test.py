@@ -131,23 +131,27 @@ ON = "\033[?1049h\033[?7l\033[?25l"
 OFF = "\033[?25h\033[?7h\033[?1049l"
 
 TABLE = """\
-Name                                    ID    Eph   Pers      Puts    Failed\
-      Gets      Hits   Evicted    Weight    Cap    Min State
-Domain-0                                 0      0      0         0         0\
-         0         0         0       100   none      0
-guest1                                   1  78.1M  1023K         8         7\
-         8         9        11       101  1024M   512K
-guest2                                   2  1250M  2046K        12        14\
-        16        18        22       102   none  1024K frozen, lz4
-5a010203-0405-0607-0809-0a0b0c0d0e00     -      0      0         0         0\
-         0         0         0       100   none      0 shared by 2
+Name                                    ID    Mem   Pers   Room    Max    Eph\
+      Puts    Failed      Gets      Hits   Evicted    Weight    Cap    Min State
+Domain-0                                 0      0      0   none   none      0\
+         0         0         0         0         0       100   none      0
+guest1                                   1  64.0M  1023K  63.0M   128M  78.1M\
+         9         7         8         9        11       101  1024M   512K
+guest2                                   2   128M  2046K      0  64.0M  1250M\
+        12        14        16        18        22       102   none  1024K\
+ frozen, lz4
+5a010203-0405-0607-0809-0a0b0c0d0e00     -      -      0      -      -      0\
+         0         0         0         0         0       100   none      0\
+ shared by 2
 """
 
 DOMAIN = {
     "domid": 1, "name": "guest1", "pools": 1, "frozen": False,
+    "memory_kib": 65536, "room_kib": 64513, "max_kib": 131072,
+    "target_kib": 16384,
     "ephemeral_kib": 79992, "ephemeral_pages": 1, "persistent_kib": 1023,
     "persistent_pages": 2, "raw_pages": 3, "compressed_pages": 4,
-    "metadata_bytes": 5, "puts": 8, "failed_puts": 7, "gets": 8, "hits": 9,
+    "metadata_bytes": 5, "puts": 9, "failed_puts": 7, "gets": 8, "hits": 9,
     "flushed_pages": 10, "evicted_pages": 11, "weight": 101,
     "cap_kib": 1 << 20, "min_kib": 512, "compress": False,
 }
@@ -175,6 +179,20 @@ def list_prints_json():
 
 
 @test
+def list_says_how_much_room_is_left():
+    """To xl, what a domain owns: the sum is what it may own"""
+    dom0, one, two = json.loads(tmemctl("-j list", "domains=3"))["domains"]
+    for key in "max_kib", "room_kib", "target_kib":
+        equal(dom0[key], None)
+    equal(one["memory_kib"] + one["persistent_kib"] + one["room_kib"],
+          one["max_kib"])
+    equal((two["max_kib"] < two["memory_kib"], two["room_kib"]), (True, 0))
+    for host, domids in ("domains=3", [1, 2]), ("domains=3,nameless", []):
+        out = json.loads(tmemctl("-j list", host))
+        equal([c["domid"] for c in out["domains"] if c["target_kib"]], domids)
+
+
+@test
 def list_of_many_or_few():
     for domains, pools, shown in (0, 0, 0), (1, 0, 1), (40, 2, 42), \
             (1000, 16, 1016), (1020, 16, 1024), (1100, 16, 1024):
@@ -192,7 +210,7 @@ def list_shows_sizes_in_four_digits():
     shown = r" +(0|none|([1-9]\d{0,3}|\d{1,2}\.\d)[KMGTPE])"
     head, *rows = tmemctl("list", "domains=40").splitlines()
     for row in rows:
-        for title in "Eph", "Pers", "Cap", "Min":
+        for title in "Mem", "Pers", "Room", "Max", "Eph", "Cap", "Min":
             end = head.index(title) + len(title)
             size = row[end - 7:end]
             assert re.fullmatch(shown, size), \
@@ -283,13 +301,15 @@ def freeable():
 
 @test
 def domain_vanishes():
-    out = json.loads(tmemctl("-j list", "domains=3,gone=1"))
-    equal([c["domid"] for c in out["domains"]], [0, 2])
+    # The second time between the two calls that are about it
+    for gone in 1, 4:
+        out = json.loads(tmemctl("-j list", f"domains=3,gone={gone}"))
+        equal([c["domid"] for c in out["domains"]], [0, 2])
     for command in "set guest1 min=1", "freeze guest1", f"auth guest1 {OTHER}":
-        contains(tmemctl(command, "gone=3", NOT_FOUND),
+        contains(tmemctl(command, "gone=5", NOT_FOUND),
                  "guest1: no such domain")
     for command in "auth guest1", "--json auth guest1":
-        for gone in 4, 5:
+        for gone in 5, 8:
             contains(tmemctl(command, f"auth=2,gone={gone}", NOT_FOUND),
                      "guest1: no such domain")
 

@@ -8,9 +8,9 @@
  *	xen.c		the transport to the Xen hypervisor below
  *	fake.c		a transport to nowhere, for test.py
  *
- * A client is a domain or a shared pool.  A command asks the hypervisor one
- * question per client and call.  See tmemctl(8) for what the commands do and
- * for the exit statuses.
+ * A client is a domain or a shared pool.  A command asks the hypervisor about
+ * one client per call.  See tmemctl(8) for what the commands do and for the
+ * exit statuses.
  */
 #ifndef TMEMCTL_H
 #define TMEMCTL_H
@@ -42,6 +42,18 @@ enum {
 	NOT_FOUND,	/* no such domain, shared pool or authorisation */
 };
 
+#define NONE		UINT64_MAX	/* no limit, or it is not known */
+#define PAGE_KIB	4
+
+/*
+ * A domain's memory in KiB, without what it has in tmem: what it owns, what it
+ * may own together with its persistent pages, and what the toolstack asks it to
+ * own
+ */
+struct memory {
+	uint64_t now, max, target;
+};
+
 /* How tmemctl reaches a hypervisor.  A program has one */
 struct transport {
 	const char *device;		/* what open() opens, for messages */
@@ -52,6 +64,8 @@ struct transport {
 	/* One call; @stats may be NULL.  Return: 0 or an errno */
 	int (*control)(struct xen_sysctl_tmem_op *op,
 		       struct xen_sysctl_tmem_stats *stats);
+	/* Return: 0 or an errno, ESRCH if the domain is gone */
+	int (*memory_of)(unsigned int domid, struct memory *m);
 	/* Whether domains have names here at all */
 	bool (*has_names)(void);
 	/* Return: the name, to be freed, or NULL */
@@ -68,6 +82,7 @@ extern const struct transport transport;
 struct client {
 	struct xen_sysctl_tmem_op op;
 	struct xen_sysctl_tmem_stats stats;
+	struct memory memory;		/* of a domain */
 	/* A domain's may be empty; a shared pool's is its uuid */
 	char name[NAME_LEN];
 };

@@ -3,9 +3,11 @@
  * The transport to Xen: a sysctl hypercall per call, through libxencall
  *
  * It needs nothing else of the toolstack, so it runs in a dom0 whose toolstack
- * knows nothing of tmem.  Names of domains are in xenstore, if there is one.
+ * knows nothing of tmem.  Names of domains, and how much memory they are to
+ * have, are in xenstore, if there is one.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,7 @@ _Static_assert(sizeof(struct xen_sysctl_tmem_op) <=
 struct bounce {
 	struct xen_sysctl sysctl;
 	struct xen_sysctl_tmem_stats stats;
+	xen_domctl_getdomaininfo_t info;
 };
 
 static xentoollog_logger *quiet;
@@ -53,25 +56,69 @@ static int xen_open(void)
 	return 0;
 }
 
+/* Issue what is in the bounce buffer.  Return: 0 or an errno */
+static int call(uint32_t cmd)
+{
+	bounce->sysctl.cmd = cmd;
+	bounce->sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+	return xencall1(xen, __HYPERVISOR_sysctl,
+			(uintptr_t)&bounce->sysctl) < 0 ? errno : 0;
+}
+
 static int xen_control(struct xen_sysctl_tmem_op *op,
 		       struct xen_sysctl_tmem_stats *stats)
 {
-	struct xen_sysctl *sysctl = &bounce->sysctl;
-	int ret;
+	int err;
 
 	memset(bounce, 0, sizeof(*bounce));
-	sysctl->cmd = XEN_SYSCTL_tmem_op;
-	sysctl->interface_version = XEN_SYSCTL_INTERFACE_VERSION;
 	if (stats)
 		set_xen_guest_handle(op->stats, &bounce->stats);
-	memcpy(&sysctl->u, op, sizeof(*op));
-	ret = xencall1(xen, __HYPERVISOR_sysctl, (uintptr_t)sysctl);
-	if (ret < 0)
-		ret = errno;
-	memcpy(op, &sysctl->u, sizeof(*op));
+	memcpy(&bounce->sysctl.u, op, sizeof(*op));
+	err = call(XEN_SYSCTL_tmem_op);
+	memcpy(op, &bounce->sysctl.u, sizeof(*op));
 	if (stats)
 		*stats = bounce->stats;
-	return ret;
+	return err;
+}
+
+/* Return: what xenstore has of a domain, to be freed, or NULL */
+static char *read_node(unsigned int domid, const char *node)
+{
+	unsigned int len;
+	char path[64];
+
+	if (!store)
+		return NULL;
+	snprintf(path, sizeof(path), "/local/domain/%u/%s", domid, node);
+	return xs_read(store, XBT_NULL, path, &len);
+}
+
+static int xen_memory_of(unsigned int domid, struct memory *m)
+{
+	struct xen_sysctl_getdomaininfolist *list =
+		&bounce->sysctl.u.getdomaininfolist;
+	const xen_domctl_getdomaininfo_t *info = &bounce->info;
+	char *target;
+	int err;
+
+	memset(bounce, 0, sizeof(*bounce));
+	list->first_domain = domid;
+	list->max_domains = 1;
+	set_xen_guest_handle(list->buffer, &bounce->info);
+	err = call(XEN_SYSCTL_getdomaininfolist);
+	if (err)
+		return err;
+	if (!list->num_domains || info->domain != domid)
+		return ESRCH;
+	m->now = info->tot_pages * PAGE_KIB;
+	/* What Xen gives dom0 without a limit on the command line */
+	m->max = info->max_pages == UINT32_MAX ? NONE :
+		 info->max_pages * PAGE_KIB;
+	target = read_node(domid, "memory/target");
+	if (!target || sscanf(target, "%" SCNu64, &m->target) != 1)
+		m->target = NONE;
+	free(target);
+	return 0;
 }
 
 static bool xen_has_names(void)
@@ -81,13 +128,7 @@ static bool xen_has_names(void)
 
 static char *xen_name_of(unsigned int domid)
 {
-	unsigned int len;
-	char path[64];
-
-	if (!store)
-		return NULL;
-	snprintf(path, sizeof(path), "/local/domain/%u/name", domid);
-	return xs_read(store, XBT_NULL, path, &len);
+	return read_node(domid, "name");
 }
 
 static void xen_close(void)
@@ -104,6 +145,7 @@ const struct transport transport = {
 	.version = XEN_SYSCTL_INTERFACE_VERSION,
 	.open = xen_open,
 	.control = xen_control,
+	.memory_of = xen_memory_of,
 	.has_names = xen_has_names,
 	.name_of = xen_name_of,
 	.close = xen_close,
