@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What tmemctl prints: tables, JSON, and the screen of top
+ * What tmemctl prints: tables and JSON
  */
-#define _GNU_SOURCE	/* ppoll() */
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <termios.h>
-#include <unistd.h>
 #include "tmemctl.h"
 
 /*
@@ -269,75 +262,4 @@ void show_json(const struct client *c, int n)
 		print_json_client(&c[i]);
 	}
 	printf("]}\n");
-}
-
-/*
- * The screen of top
- */
-
-static struct termios terminal;
-static bool screen;
-static sigset_t unblocked;
-static volatile sig_atomic_t stop;
-
-static void on_signal(int sig)
-{
-	stop = sig;
-}
-
-void screen_off(void)
-{
-	if (!screen)
-		return;
-	screen = false;
-	printf("\033[?25h\033[?7h\033[?1049l");	/* cursor, wrapping, screen */
-	fflush(stdout);
-	tcsetattr(0, TCSANOW, &terminal);
-}
-
-void screen_on(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
-	struct termios raw;
-	sigset_t blocked;
-	size_t i;
-
-	/* They wait for screen_wait(), which so misses none */
-	sigemptyset(&blocked);
-	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
-		sigaddset(&blocked, signals[i]);
-		sigaction(signals[i], &action, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, &unblocked);
-	tcgetattr(0, &terminal);
-	screen = true;
-	atexit(screen_off);
-	raw = terminal;
-	raw.c_lflag &= ~(ICANON | ECHO);
-	tcsetattr(0, TCSANOW, &raw);
-	printf("\033[?1049h\033[?7l\033[?25l");
-}
-
-int screen_rows(void)
-{
-	struct winsize size;
-
-	return ioctl(1, TIOCGWINSZ, &size) || !size.ws_row ? 24 : size.ws_row;
-}
-
-/* Return: whether to go on */
-bool screen_wait(double seconds)
-{
-	struct pollfd in = { .fd = 0, .events = POLLIN };
-	struct timespec time = {
-		.tv_sec = seconds,
-		.tv_nsec = (seconds - (long)seconds) * 1e9,
-	};
-	char key;
-
-	if (ppoll(&in, 1, &time, &unblocked) > 0 &&
-	    (read(0, &key, 1) != 1 || key == 'q'))
-		return false;
-	return !stop;
 }

@@ -4,7 +4,8 @@
  *
  *	main.c		the command line: options, and the values of arguments
  *	commands.c	what each command does
- *	show.c		what is printed: tables, JSON, the screen of top
+ *	show.c		what is printed: tables, JSON
+ *	terminal.c	the screen of top
  *	xen.c		the transport to the Xen hypervisor below
  *	fake.c		a transport to nowhere, for test.py
  *
@@ -121,6 +122,7 @@ void show_table(const struct client *c, int n,
 		const struct client *old, int nr_old, int rows);
 void show_json(const struct client *c, int n);
 
+/* terminal.c */
 void screen_on(void);
 void screen_off(void);
 int screen_rows(void);
