@@ -149,17 +149,24 @@ static int cmd_list(int argc, char **argv)
 	if (json)
 		show_json(c, n);
 	else
-		show_table(c, n, NULL, 0, NR_CLIENTS + 1);
+		show_table(c, n);
 	return OK;
+}
+
+static void take_sample(struct sample *s)
+{
+	s->time = now();
+	s->freeable = freeable_kib();
+	s->n = read_clients(s->clients);
 }
 
 static int cmd_top(int argc, char **argv)
 {
-	static struct client c[2][NR_CLIENTS];
-	bool screen = isatty(0) && isatty(1);
-	int n, nr_old = 0, now = 0;
+	static struct sample samples[2];
+	struct sample *new = &samples[0], *old = &samples[1], *tmp;
+	bool screen = !number && isatty(0) && isatty(1);
 	double seconds = 2;
-	uint64_t kib;
+	enum event event;
 
 	if (json)
 		die(USAGE, "top has no --json: use list");
@@ -167,28 +174,28 @@ static int cmd_top(int argc, char **argv)
 		die(USAGE, "top takes one argument at most, the seconds, but there is '%s'",
 		    argv[1]);
 	if (argc)
-		seconds = seconds_of(argv[0]);
-	kib = freeable_kib();	/* needs no screen if it fails */
+		seconds = seconds_of("top", argv[0]);
+	take_sample(new);	/* needs no screen if it fails */
 	if (screen)
 		screen_on();
 	do {
-		n = read_clients(c[now]);
-		if (screen)
-			printf("\033[H\033[J");
-		printf("tmem: %" PRIu64 " KiB can be freed at once; every %g s%s\n",
-		       kib, seconds, screen ? "; q quits" : "");
-		show_table(c[now], n, c[!now], screen ? nr_old : 0,
-			   screen ? screen_rows() - 2 : NR_CLIENTS + 1);
-		if (fflush(stdout) || ferror(stdout))
-			return FAILED;
-		nr_old = n;
-		now = !now;
-		if (!screen)
-			usleep(seconds * 1e6);
-		else if (!screen_wait(seconds))
-			return OK;
-		kib = freeable_kib();
-	} while (1);
+		/* Only a screen shows something before there are rates */
+		if (screen || old->time) {
+			show_top(new, old, seconds, screen);
+			if (fflush(stdout) || ferror(stdout))
+				return FAILED;
+			if (number && !--number)
+				return OK;
+		}
+		event = wait_until(new->time + seconds);
+		if (event == TIME) {
+			tmp = old;
+			old = new;
+			new = tmp;
+			take_sample(new);
+		}
+	} while (event != STOP);
+	return OK;
 }
 
 /*
@@ -206,7 +213,7 @@ static void parse_setting(struct xen_sysctl_tmem_op *op, char *name)
 		die(USAGE, "set: '%s' has no value: valid are %s", name, valid);
 	*value++ = '\0';
 	if (!strcmp(name, "weight")) {
-		op->weight = weight_of(value);
+		op->weight = number_of("weight", value);
 		op->mask |= XEN_SYSCTL_TMEM_SET_WEIGHT;
 	} else if (!strcmp(name, "cap")) {
 		op->cap = size_of("cap", value, true);
@@ -375,7 +382,7 @@ static int cmd_freeable(int argc, char **argv)
  */
 const struct command commands[] = {
 	{ "list", "[--json]", "what domains and pools have", cmd_list },
-	{ "top", "[SECONDS]", "the same, live", cmd_top },
+	{ "top", "[--number N] [SECONDS]", "what they do, live", cmd_top },
 	{ "set", "DOMAIN|UUID SETTING...", "limits, shares, compression",
 	  cmd_set },
 	{ "auth", "DOMAIN [[--remove] UUID] [--json]",

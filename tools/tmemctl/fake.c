@@ -13,6 +13,10 @@
  *	open		open() fails with errno N
  *	error, after	calls fail with errno ERROR, all but the first AFTER
  *	gone		domain 1 is destroyed before call N
+ *	ops		with each call domain I puts and gets I*N pages more,
+ *			and 3 of 4 gets are hits
+ *	reset		domain 1 counts from 0 again from call N on
+ *	renamed		domain 1 is another one of that id from call N on
  *	interrupt	during call N, somebody presses ctrl-C
  *
  * TMEMCTL_FAKE_LOG names a file that gets a line for each call: the command,
@@ -29,16 +33,18 @@
 #define FLUSH_KIB	1024	/* what one FLUSH drops at most */
 
 enum {
-	DOMAINS, POOLS, AUTH, FREE, NAMELESS, OPEN, ERROR, AFTER, GONE,
-	INTERRUPT, NR
+	DOMAINS, POOLS, AUTH, FREE, NAMELESS, OPEN, ERROR, AFTER, GONE, OPS,
+	RESET, RENAMED, INTERRUPT, NR
 };
 
 static char *const keys[] = {
 	"domains", "pools", "auth", "free", "nameless", "open", "error",
-	"after", "gone", "interrupt", NULL
+	"after", "gone", "ops", "reset", "renamed", "interrupt", NULL
 };
 
-static unsigned long set[NR] = { [DOMAINS] = 2, [GONE] = -1ul };
+static unsigned long set[NR] = {
+	[DOMAINS] = 2, [GONE] = -1ul, [RESET] = -1ul, [RENAMED] = -1ul
+};
 static unsigned long calls;
 static FILE *calls_log;
 
@@ -143,11 +149,21 @@ static unsigned int find_pool(const uint64_t uuid[2], unsigned int nr)
 	return i;
 }
 
-/* All numbers differ, and those of client 0 are 0; domain 1 goes on putting */
+/* How much a client has put, and got, since the first call */
+static uint64_t ops_of(const struct xen_sysctl_tmem_op *op, uint64_t n)
+{
+	if (op->flags & XEN_SYSCTL_TMEM_SHARED)
+		return 0;
+	if (n == 1 && calls >= set[RESET])
+		return set[OPS] * (calls - set[RESET]);
+	return n * set[OPS] * calls;
+}
+
+/* All numbers differ, and those of client 0 are 0 */
 static int get(struct xen_sysctl_tmem_op *op,
 	       struct xen_sysctl_tmem_stats *stats)
 {
-	uint64_t n;
+	uint64_t n, ops;
 
 	if (op->flags) {
 		n = op->nr;
@@ -168,14 +184,15 @@ static int get(struct xen_sysctl_tmem_op *op,
 	op->weight = 100 + n;
 	op->cap = n % 2 ? n << 20 : ~0ull;
 	op->min = n << 9;
+	ops = ops_of(op, n);
 	*stats = (struct xen_sysctl_tmem_stats){
 		.eph_pages = n, .pers_pages = 2 * n, .raw_pages = 3 * n,
 		.lz4_pages = 4 * n, .meta_bytes = 5 * n,
 		.pers_bytes = 1023 * n << 10,
 		.used_bytes = (1023 * n << 10) +
 			      (9999 * n << (10 + 3 * n % 50)),
-		.puts = 6 * n + (n == 1 ? calls : 0), .put_fails = 7 * n,
-		.gets = 8 * n, .hits = 9 * n, .flushed = 10 * n,
+		.puts = 6 * n + ops, .put_fails = 7 * n, .gets = 8 * n + ops,
+		.hits = 9 * n + ops * 3 / 4, .flushed = 10 * n,
 		.evicted = 11 * n,
 	};
 	return 0;
@@ -287,6 +304,8 @@ static char *fake_name_of(unsigned int domid)
 		return NULL;
 	if (domid == 3)
 		return strdup("a\"b\\c\td");
+	if (domid == 1 && calls >= set[RENAMED])
+		return strdup("other");
 	snprintf(name, sizeof(name), domid ? "guest%u" : "Domain-0", domid);
 	return strdup(name);
 }

@@ -14,6 +14,7 @@
 
 bool json;
 const char *to_remove;
+uint32_t number;
 
 void die(int status, const char *fmt, ...)
 {
@@ -82,7 +83,7 @@ uint64_t size_of(const char *what, const char *s, bool may_be_none)
 	return n << shift;
 }
 
-uint32_t weight_of(const char *s)
+uint32_t number_of(const char *what, const char *s)
 {
 	unsigned long long n;
 	char *end;
@@ -91,19 +92,19 @@ uint32_t weight_of(const char *s)
 	n = strtoull(s, &end, 10);
 	if (!isdigit((unsigned char)*s) || *end || errno || !n ||
 	    n > UINT32_MAX)
-		die(USAGE, "weight: '%s' is not a number from 1 to %u", s,
+		die(USAGE, "%s: '%s' is not a number from 1 to %u", what, s,
 		    UINT32_MAX);
 	return n;
 }
 
-double seconds_of(const char *s)
+double seconds_of(const char *what, const char *s)
 {
 	char *end;
 	double n = strtod(s, &end);
 
 	if (*end || !(n >= 0.1 && n <= 3600))
-		die(USAGE, "top: '%s' is not a number of seconds from 0.1 to 3600",
-		    s);
+		die(USAGE, "%s: '%s' is not a number of seconds from 0.1 to 3600",
+		    what, s);
 	return n;
 }
 
@@ -119,6 +120,7 @@ static void usage(FILE *f)
 	fprintf(f, "\n"
 		"  -j, --json           print JSON\n"
 		"  -r, --remove UUID    the domain may no longer join that pool\n"
+		"  -n, --number N       end after N screens of top\n"
 		"  -h, --help           print this\n"
 		"\n"
 		"DOMAIN is an id or a name.  SIZE is in KiB, or like 512M.\n"
@@ -162,6 +164,8 @@ static int run(int argc, char **argv)
 		unknown_command(argv[0]);
 	if (to_remove && !strstr(c->arguments, "--remove"))
 		die(USAGE, "%s has no --remove: only auth has", c->name);
+	if (number && !strstr(c->arguments, "--number"))
+		die(USAGE, "%s has no --number: only top has", c->name);
 	open_transport();
 	status = c->run(argc - 1, argv + 1);
 	transport.close();
@@ -174,17 +178,21 @@ int main(int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "remove", required_argument, NULL, 'r' },
+		{ "number", required_argument, NULL, 'n' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c, status;
 
-	while ((c = getopt_long(argc, argv, "jhr:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "jhr:n:", options, NULL)) != -1) {
 		switch (c) {
 		case 'j':
 			json = true;
 			break;
 		case 'r':
 			to_remove = optarg;
+			break;
+		case 'n':
+			number = number_of("--number", optarg);
 			break;
 		case 'h':
 			usage(stdout);

@@ -76,7 +76,6 @@ static const struct column columns[] = {
 };
 
 #define NR_COLUMNS	(sizeof(columns) / sizeof(*columns))
-#define SIZE_COLS	6
 #define NUMBER_COLS	9
 
 void print_uuid(char text[UUID_LEN + 1], const uint64_t uuid[2])
@@ -93,7 +92,7 @@ void print_uuid(char text[UUID_LEN + 1], const uint64_t uuid[2])
  */
 
 /* At most four digits, and a unit */
-static void print_size(uint64_t kib)
+void print_size(uint64_t kib)
 {
 	const char *unit = "KMGTPE";
 	double n = kib;
@@ -125,13 +124,6 @@ static void print_state(const struct client *c)
 		printf("%slz4", comma);
 }
 
-static bool same_client(const struct client *a, const struct client *b)
-{
-	if (is_pool(a) || is_pool(b))
-		return !strcmp(a->name, b->name);
-	return a->op.domid == b->op.domid;
-}
-
 static void print_head(int width)
 {
 	size_t k;
@@ -145,9 +137,7 @@ static void print_head(int width)
 	printf(" State\n");
 }
 
-/* @old is NULL, or the same client before: what differs is highlighted */
-static void print_row(const struct client *c, const struct client *old,
-		      int width)
+static void print_row(const struct client *c, int width)
 {
 	size_t k;
 
@@ -158,39 +148,31 @@ static void print_row(const struct client *c, const struct client *old,
 		printf("%5u", c->op.domid);
 	for (k = 0; k < NR_COLUMNS; k++) {
 		uint64_t v = columns[k].value(c);
-		bool changed = old && columns[k].value(old) != v;
 
 		if (!columns[k].title)
 			continue;
-		printf(changed ? " \033[1;7m" : " ");
+		printf(" ");
 		if (columns[k].kind == COUNT)
 			printf("%*" PRIu64, NUMBER_COLS, v);
 		else if (columns[k].kind == MEMORY && is_pool(c))
 			printf("%*s", SIZE_COLS, "-");
 		else
 			print_size(v);
-		if (changed)
-			printf("\033[0m");
 	}
 	print_state(c);
 	printf("\n");
 }
 
-/* At most @rows lines; @old has the clients as they were before */
-void show_table(const struct client *c, int n,
-		const struct client *old, int nr_old, int rows)
+void show_table(const struct client *c, int n)
 {
-	int i, j, width = 4;
+	int i, width = 4;
 
 	for (i = 0; i < n; i++)
 		if ((int)strlen(c[i].name) > width)
 			width = strlen(c[i].name);
 	print_head(width);
-	for (i = 0; i < n && i < rows - 1; i++) {
-		for (j = 0; j < nr_old && !same_client(&old[j], &c[i]); j++)
-			;
-		print_row(&c[i], j < nr_old ? &old[j] : NULL, width);
-	}
+	for (i = 0; i < n; i++)
+		print_row(&c[i], width);
 }
 
 /*

@@ -9,17 +9,48 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include "tmemctl.h"
 
 static struct termios terminal;
 static bool screen;
-static sigset_t unblocked;
+static sigset_t before;			/* what was blocked before... */
+static const sigset_t *unblocked;	/* ...is, while this waits */
 static volatile sig_atomic_t stop;
+
+/* In seconds, from some moment on */
+double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
 
 static void on_signal(int sig)
 {
-	stop = sig;
+	if (sig != SIGWINCH)
+		stop = sig;
+}
+
+/* From now on they wait for wait_until(), which so misses none */
+static void catch_signals(void)
+{
+	static const int signals[] = {
+		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH
+	};
+	struct sigaction action = { .sa_handler = on_signal };
+	sigset_t blocked;
+	size_t i;
+
+	sigemptyset(&blocked);
+	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+		sigaddset(&blocked, signals[i]);
+		sigaction(signals[i], &action, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, &before);
+	unblocked = &before;
 }
 
 void screen_off(void)
@@ -34,47 +65,48 @@ void screen_off(void)
 
 void screen_on(void)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
 	struct termios raw;
-	sigset_t blocked;
-	size_t i;
 
-	/* They wait for screen_wait(), which so misses none */
-	sigemptyset(&blocked);
-	for (i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
-		sigaddset(&blocked, signals[i]);
-		sigaction(signals[i], &action, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, &unblocked);
+	catch_signals();
 	tcgetattr(0, &terminal);
 	screen = true;
 	atexit(screen_off);
 	raw = terminal;
 	raw.c_lflag &= ~(ICANON | ECHO);
+	/* A program that ctrl-Z stops cannot restore the terminal */
+	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
 	tcsetattr(0, TCSANOW, &raw);
 	printf("\033[?1049h\033[?7l\033[?25l");
 }
 
-int screen_rows(void)
+void screen_size(int *rows, int *columns)
 {
-	struct winsize size;
+	struct winsize size = { 0 };
 
-	return ioctl(1, TIOCGWINSZ, &size) || !size.ws_row ? 24 : size.ws_row;
+	ioctl(1, TIOCGWINSZ, &size);
+	*rows = size.ws_row ?: 24;
+	*columns = size.ws_col ?: 80;
 }
 
-/* Return: whether to go on */
-bool screen_wait(double seconds)
+/* Any key but q ends the wait, too: TIME */
+enum event wait_until(double time)
 {
 	struct pollfd in = { .fd = 0, .events = POLLIN };
-	struct timespec time = {
-		.tv_sec = seconds,
-		.tv_nsec = (seconds - (long)seconds) * 1e9,
-	};
+	double left = time - now();
+	struct timespec timeout = { 0 };
 	char key;
+	int n;
 
-	if (ppoll(&in, 1, &time, &unblocked) > 0 &&
-	    (read(0, &key, 1) != 1 || key == 'q'))
-		return false;
-	return !stop;
+	if (left > 0) {
+		timeout.tv_sec = left;
+		timeout.tv_nsec = (left - timeout.tv_sec) * 1e9;
+	}
+	n = ppoll(&in, screen, &timeout, unblocked);
+	if (stop)
+		return STOP;
+	if (n < 0)
+		return RESIZED;
+	if (n > 0 && (read(0, &key, 1) != 1 || key == 'q'))
+		return STOP;
+	return TIME;
 }

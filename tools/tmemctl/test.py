@@ -136,7 +136,7 @@ Name                                    ID    Mem   Pers   Room    Max    Eph\
 Domain-0                                 0      0      0   none   none      0\
          0         0         0         0         0       100   none      0
 guest1                                   1  64.0M  1023K  63.0M   128M  78.1M\
-         9         7         8         9        11       101  1024M   512K
+         6         7         8         9        11       101  1024M   512K
 guest2                                   2   128M  2046K      0  64.0M  1250M\
         12        14        16        18        22       102   none  1024K\
  frozen, lz4
@@ -151,7 +151,7 @@ DOMAIN = {
     "target_kib": 16384,
     "ephemeral_kib": 79992, "ephemeral_pages": 1, "persistent_kib": 1023,
     "persistent_pages": 2, "raw_pages": 3, "compressed_pages": 4,
-    "metadata_bytes": 5, "puts": 9, "failed_puts": 7, "gets": 8, "hits": 9,
+    "metadata_bytes": 5, "puts": 6, "failed_puts": 7, "gets": 8, "hits": 9,
     "flushed_pages": 10, "evicted_pages": 11, "weight": 101,
     "cap_kib": 1 << 20, "min_kib": 512, "compress": False,
 }
@@ -335,6 +335,10 @@ def wrong_arguments_are_named():
             "top 0": ["top", "'0'", "0.1 to 3600"],
             "top 3601": ["top", "'3601'", "0.1 to 3600"],
             "top nan": ["top", "'nan'", "0.1 to 3600"],
+            "top -n 0": ["--number", "'0'", "1 to 4294967295"],
+            "top -n x": ["--number", "'x'", "1 to 4294967295"],
+            "top -n": ["'n'", "requires an argument"],
+            "-n 1 list": ["list has no --number", "top"],
             "set": ["set", "domain", "weight="],
             "set 1": ["set", "domain", "weight="],
             "set 1 min": ["set", "'min'", *settings],
@@ -401,7 +405,8 @@ def answers_that_no_hypervisor_gives_end_it():
 
 @test
 def nothing_can_be_written():
-    for command in "list", "-j list", "top", "auth 1", "freeable", "flush 1":
+    for command in ("list", "-j list", "top 0.1", "auth 1", "freeable",
+                    "flush 1"):
         with open("/dev/full", "w", encoding="ascii") as full:
             contains(tmemctl(command, "auth=1", FAILED, stdout=full) or "",
                      "cannot write: No space left")
@@ -411,6 +416,9 @@ def nothing_can_be_written():
 def no_escapes_without_a_terminal():
     terminal = Terminal("list")
     contains(terminal.end(), "Domain-0")
+    assert "\033" not in terminal.text
+    terminal = Terminal("top --number 1 0.1")
+    contains(terminal.end(), "every 0.1 s\nName  ", "Domain-0")
     assert "\033" not in terminal.text
     terminal = Terminal("top 0.1", stdin=subprocess.DEVNULL)
     terminal.read(3, "tmem: 0 KiB can be freed at once; every 0.1 s\r\nName  ")
@@ -425,32 +433,117 @@ def no_escapes_without_a_terminal():
     assert "\033" not in "".join(lines)
 
 
+def rows_of(text):
+    """Return what top shows of each client, by its name, in this order"""
+    head, *rows = re.split(r"^Name +", text, flags=re.M)[-1].splitlines()
+    keys = ["Name"] + head.split()
+    assert all(len(row.split()) == len(keys) for row in rows), rows
+    return {row.split()[0]: dict(zip(keys, row.split())) for row in rows}
+
+
+@test
+def top_shows_what_each_client_does():
+    start = time.monotonic()
+    rows = rows_of(tmemctl("top -n 1 0.1", "domains=3,pools=1,ops=400"))
+    seconds = time.monotonic() - start
+    equal(list(rows), ["guest2", "guest1", "Domain-0", POOL % 0])
+    # From one sample to the next there are 10 calls
+    puts = int(rows["guest1"]["Puts/s"])
+    assert 4000 / seconds - 1 <= puts <= 4000 / 0.1, (puts, seconds)
+    assert abs(int(rows["guest2"]["Puts/s"]) - 2 * puts) <= 1, rows
+    for row in rows.values():
+        equal(row.pop("Puts/s"), row.pop("Gets/s"))
+    # 9 pages and 3/4 of 400 per call, at the time of call 14
+    equal(rows["guest1"], {
+        "Name": "guest1", "ID": "1", "Mem": "64.0M", "Target": "16.0M",
+        "Pers": "1023K", "Eph": "78.1M", "Hit%": "75",
+        "Saved": f"{(9 + 300 * 14) * 4 / 1024:.1f}M"})
+    equal(rows["Domain-0"], {
+        "Name": "Domain-0", "ID": "0", "Mem": "0", "Target": "-", "Pers": "0",
+        "Eph": "0", "Hit%": "-", "Saved": "0"})
+    equal(rows[POOL % 0], {
+        "Name": POOL % 0, "ID": "-", "Mem": "-", "Target": "-", "Pers": "0",
+        "Eph": "0", "Hit%": "-", "Saved": "0"})
+
+
+@test
+def top_prints_as_many_screens_as_it_is_told():
+    for number in 1, 3:
+        text = tmemctl(f"top -n {number} 0.1", "domains=40,pools=2,ops=4")
+        equal(text.count("\n"), number * 44)
+        equal(text.count("Name  "), number)
+
+
 @test
 def top_fits_on_the_screen():
-    terminal = Terminal("top 3600", "domains=1000")
-    terminal.read(23, "\r\n")
-    flags = termios.tcgetattr(terminal.slave)[3]
-    equal(flags & (termios.ICANON | termios.ECHO), 0)
-    start, frame = terminal.frames()
-    # What is too long for a line is cut off by the terminal, as it wraps none
-    equal(start, ON)
-    rows = frame.split("\r\n")
-    contains(rows[0], "every 3600 s; q quits")
-    equal((len(rows), rows[-1]), (24, ""))
-    terminal.type("q")
-    assert terminal.end().endswith("\n" + OFF)
+    for domains, host in (1000, "domains=1000,ops=4"), (40, "domains=40,ops=4"):
+        terminal = Terminal("top 3600", host)
+        terminal.read(1, "others)")
+        flags = termios.tcgetattr(terminal.slave)[3]
+        equal(flags & (termios.ICANON | termios.ECHO), 0)
+        terminal.type(" ")
+        terminal.read(2, "others)")
+        start, *frames = terminal.frames()
+        equal(start, ON)
+        for frame in frames:
+            lines = frame.split("\r\n")
+            contains(lines[0], "every 3600 s; q quits")
+            equal((len(lines), lines[-1]), (24, ""))
+            assert max(map(len, lines)) <= 80, lines
+        # The first has no rates; then the most active are on top
+        equal([len(re.findall(r"-       - +\d", frame)) for frame in frames],
+              [21, 0])
+        equal(re.findall(r"^guest\d+ +(\d+) ", frames[1], re.M),
+              [str(i) for i in range(domains - 1, domains - 21, -1)])
+        contains(frames[1], f"({domains - 20} others) ")
+        terminal.type("q")
+        assert terminal.end().endswith("\n" + OFF)
+    # 64 MiB * (0 + 1 + ... + 19), and half of it 16 MiB; 3 of 4 gets hit
+    fields = lines[-2].split()
+    equal(fields[3:6] + fields[7:8], ["11.9G", "3040M", "190M", "75"])
 
 
 @test
-def top_highlights_what_changes():
-    terminal = Terminal("top 3600", "domains=3")
-    terminal.read(1, "guest2")
+def top_fits_when_its_screen_changes():
+    terminal = Terminal("top 3600", "domains=40,pools=1,ops=4")
+    terminal.read(1)
     terminal.type(" ")
-    terminal.read(2, "guest2")
-    equal([len(re.findall("\033\\[1;7m *\\d+\033\\[0m", frame))
-           for frame in terminal.frames()], [0, 0, 1])
+    terminal.read(2, "others)")
+    with open(LOG.name, encoding="ascii") as log:
+        before = log.read()
+    sizes = ((100, 110, POOL % 0, 43), (10, 80, "(35 others)", 9),
+             (4, 80, "(41 others)", 3), (3, 20, "Name", 2), (1, 1, "Name", 2),
+             (24, 80, "(21 others)", 23))
+    for nr, (rows, columns, last, lines) in enumerate(sizes, 3):
+        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ,
+                    struct.pack("4H", rows, columns, 0, 0))
+        terminal.read(nr)
+        while terminal.frames()[nr].count("\n") < lines:
+            terminal.read(terminal.text.count("\n") + 1, "\n")
+        frame = terminal.frames()[nr].split("\r\n")
+        contains(frame[-2], last)
+        # The terminal cuts off what is too long
+        assert max(map(len, frame)) <= max(columns, 67), frame
+    with open(LOG.name, encoding="ascii") as log:
+        equal(log.read(), before)
     terminal.type("q")
     terminal.end()
+    equal([frame.count("\n") for frame in terminal.frames()[3:]],
+          [lines for *_, lines in sizes])
+
+
+@test
+def top_shows_no_rates_of_another_domain():
+    """What has this id now counts from 0, or has another name"""
+    known = {}
+    for host in "ops=4", "ops=4,reset=10", "ops=4,renamed=10", "ops=4,gone=10":
+        text = tmemctl("top -n 3 0.1", host)
+        known[host.split(",")[-1].split("=")[0]] = [
+            row["Puts/s"] != "-" for frame in text.split("tmem: ")[1:]
+            for row in rows_of(frame).values() if row["ID"] == "1"]
+    # The second sample begins with call 8, the third with call 15
+    equal(known, {"ops": [True, True, True], "reset": [False, True, True],
+                  "renamed": [False, True, True], "gone": []})
 
 
 @test
@@ -463,7 +556,8 @@ def top_goes_on_by_itself():
 
 @test
 def top_restores_the_terminal():
-    for interrupt in "\x03", signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+    for interrupt in ("\x03", "\x1c", signal.SIGINT, signal.SIGTERM,
+                      signal.SIGHUP, signal.SIGQUIT):
         terminal = Terminal("top 3600")
         terminal.read(1)
         if isinstance(interrupt, str):
@@ -474,13 +568,26 @@ def top_restores_the_terminal():
 
 
 @test
+def top_cannot_be_stopped_on_its_screen():
+    terminal = Terminal("top 3600")
+    terminal.read(1)
+    terminal.type("\x1a")
+    terminal.read(2)
+    terminal.type("q")
+    assert terminal.end().endswith(OFF)
+
+
+@test
 def top_misses_no_interrupt():
-    assert Terminal("top 3600", "interrupt=4").end().endswith(OFF)
+    terminal = Terminal("top 3600", "interrupt=10")
+    terminal.read(1)
+    terminal.type(" ")
+    assert terminal.end().endswith(OFF)
 
 
 @test
 def top_leaves_its_error_on_the_screen():
-    host = f"error={errno.ENODEV},after=4"
+    host = f"error={errno.ENODEV},after=8"
     terminal = Terminal("top 0.1", host)
     contains(terminal.end(NO_TMEM), ON, OFF + "tmemctl: tmem is off")
     text = Terminal("top", f"error={errno.ENODEV}").end(NO_TMEM)
@@ -552,8 +659,9 @@ def complete(*lines, host="domains=2,pools=1,auth=2"):
 @test
 def completion_names_what_help_names():
     commands, options = help_text()
-    first, auth = complete("tmemctl ''", "tmemctl auth 1 ''")
-    equal(first | auth & {"--remove"},
+    first, auth, top = complete("tmemctl ''", "tmemctl auth 1 ''",
+                                "tmemctl top ''")
+    equal(first | auth & {"--remove"} | top & {"--number"},
           set(commands) | {"--" + option for _, option in options})
 
 
@@ -562,7 +670,8 @@ def completion_offers_what_there_is():
     domains, pools = {"0", "1", "Domain-0", "guest1"}, {POOL % 0}
     for line, offered in zip(cases := {
             "fr": {"freeze", "freeable"}, "list ''": {"--json"},
-            "top ''": set(), "set ''": domains | pools, "set gu": {"guest1"},
+            "top ''": {"--number"}, "set ''": domains | pools,
+            "set gu": {"guest1"},
             "set 1 ''": {"weight=", "cap=", "min=", "compress="},
             "set 1 weight = 7 c": {"cap=", "compress="},
             "set 1 cap =": {"none"}, "set 1 compress = o": {"on", "off"},

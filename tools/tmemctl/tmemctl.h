@@ -5,7 +5,8 @@
  *	main.c		the command line: options, and the values of arguments
  *	commands.c	what each command does
  *	show.c		what is printed: tables, JSON
- *	terminal.c	the screen of top
+ *	top.c		the screen of top
+ *	terminal.c	... and what turns a terminal into one
  *	xen.c		the transport to the Xen hypervisor below
  *	fake.c		a transport to nowhere, for test.py
  *
@@ -88,6 +89,14 @@ struct client {
 	char name[NAME_LEN];
 };
 
+/* All clients at one moment */
+struct sample {
+	struct client clients[NR_CLIENTS];
+	int n;
+	uint64_t freeable;		/* KiB */
+	double time;			/* as of now(); 0: there was none */
+};
+
 static inline bool is_pool(const struct client *c)
 {
 	return c->op.flags & XEN_SYSCTL_TMEM_SHARED;
@@ -96,6 +105,7 @@ static inline bool is_pool(const struct client *c)
 /* main.c */
 extern bool json;			/* --json */
 extern const char *to_remove;		/* --remove UUID */
+extern uint32_t number;			/* --number N, or 0 */
 
 __attribute__((noreturn, format(printf, 2, 3)))
 void die(int status, const char *fmt, ...);
@@ -103,8 +113,8 @@ void die(int status, const char *fmt, ...);
 /* Each ends the program if the text is none; @what names it in the message */
 void uuid_of(const char *what, uint64_t uuid[2], const char *s);
 uint64_t size_of(const char *what, const char *s, bool may_be_none);
-uint32_t weight_of(const char *s);
-double seconds_of(const char *s);
+uint32_t number_of(const char *what, const char *s);
+double seconds_of(const char *what, const char *s);
 
 bool parse_uuid(uint64_t uuid[2], const char *s);
 
@@ -117,15 +127,24 @@ struct command {
 extern const struct command commands[];	/* up to one without a name */
 
 /* show.c */
+#define SIZE_COLS	6		/* of what print_size() prints */
+
 void print_uuid(char text[UUID_LEN + 1], const uint64_t uuid[2]);
-void show_table(const struct client *c, int n,
-		const struct client *old, int nr_old, int rows);
+void print_size(uint64_t kib);
+void show_table(const struct client *c, int n);
 void show_json(const struct client *c, int n);
 
+/* top.c */
+void show_top(const struct sample *new, const struct sample *old,
+	      double seconds, bool screen);
+
 /* terminal.c */
+enum event { TIME, RESIZED, STOP };
+
+double now(void);
 void screen_on(void);
 void screen_off(void);
-int screen_rows(void);
-bool screen_wait(double seconds);
+void screen_size(int *rows, int *columns);
+enum event wait_until(double time);
 
 #endif /* TMEMCTL_H */
