@@ -320,6 +320,108 @@ static int cmd_auth(int argc, char **argv)
 }
 
 /*
+ * drain, undrain
+ */
+
+#define LOOKS_PER_SECOND	10
+
+/* The domain that is asked to bring its pages back, or -1 */
+static int draining = -1;
+
+static void ask_no_more(void)
+{
+	if (draining >= 0)
+		transport.drain(draining, false);
+	draining = -1;
+}
+
+static void ask(const char *who, unsigned int domid, bool on)
+{
+	int err = transport.drain(domid, on);
+
+	if (err == ENOTCONN)
+		die(FAILED, "%s: a domain is asked by xenstore, and no xenstored runs here",
+		    who);
+	if (err)
+		die(FAILED, "%s: xenstore: %s", who, strerror(err));
+}
+
+static uint64_t persistent_pages(const char *who, unsigned int domid)
+{
+	struct xen_sysctl_tmem_op op = {
+		.cmd = XEN_SYSCTL_TMEM_OP_GET, .domid = domid,
+	};
+	struct xen_sysctl_tmem_stats stats;
+	int err = transport.control(&op, &stats);
+
+	if (!err && op.domid != domid)	/* it is the next one */
+		err = ESRCH;
+	if (err)
+		control_failed(err, who);
+	return stats.pers_pages;
+}
+
+/*
+ * Until it has none, or has not got below its lowest number for @seconds.  The
+ * hypervisor tells nobody when the number changes, so look again and again; and
+ * not before the guest may have heard that it is asked.
+ */
+static void wait_for_drain(const char *who, unsigned int domid, double seconds)
+{
+	uint64_t pages, lowest = UINT64_MAX;
+	unsigned int looks = 0;
+
+	do {
+		if (wait_until(now() + 1.0 / LOOKS_PER_SECOND) == STOP) {
+			ask_no_more();
+			end_by_signal();
+		}
+		pages = persistent_pages(who, domid);
+		show_progress(who, pages * PAGE_KIB);
+		if (pages < lowest) {
+			lowest = pages;
+			looks = 0;
+		} else if (++looks >= seconds * LOOKS_PER_SECOND) {
+			die(FAILED, "%s: %" PRIu64 " persistent pages (%" PRIu64 " MiB) are left, and for %g s the number has not fallen: give the domain memory ('xl mem-set') or swap; a kernel that does not know control/tmem-drain brings none back",
+			    who, pages, pages * PAGE_KIB >> 10, seconds);
+		}
+	} while (pages);
+	screen_off();
+}
+
+static int cmd_drain(int argc, char **argv)
+{
+	double seconds = 30;
+	unsigned int domid;
+
+	if (argc < 1 || argc > 2)
+		die(USAGE, "drain needs a domain, and may have the seconds that its pages may take to get fewer");
+	if (argc > 1)
+		seconds = seconds_of("drain", argv[1]);
+	domid = domain_of(argv[0]);
+	persistent_pages(argv[0], domid);	/* is it there? */
+	catch_signals();
+	atexit(ask_no_more);			/* whatever goes wrong */
+	draining = domid;
+	ask(argv[0], domid, true);
+	wait_for_drain(argv[0], domid, seconds);
+	draining = -1;
+	return OK;
+}
+
+static int cmd_undrain(int argc, char **argv)
+{
+	unsigned int domid;
+
+	if (argc != 1)
+		die(USAGE, "undrain needs one argument: a domain");
+	domid = domain_of(argv[0]);
+	persistent_pages(argv[0], domid);
+	ask(argv[0], domid, false);
+	return OK;
+}
+
+/*
  * The others
  */
 
@@ -389,6 +491,9 @@ const struct command commands[] = {
 	  "shared pools that it may join", cmd_auth },
 	{ "freeze", "DOMAIN|all", "take no new pages", cmd_freeze },
 	{ "thaw", "DOMAIN|all", "take new pages again", cmd_thaw },
+	{ "drain", "DOMAIN [SECONDS]", "bring persistent pages back",
+	  cmd_drain },
+	{ "undrain", "DOMAIN", "it may put them again", cmd_undrain },
 	{ "flush", "SIZE [--json]", "drop ephemeral memory", cmd_flush },
 	{ "freeable", "[--json]", "how much of it there is", cmd_freeable },
 	{ 0 }

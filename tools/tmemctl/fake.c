@@ -15,6 +15,8 @@
  *	gone		domain 1 is destroyed before call N
  *	ops		with each call domain I puts and gets I*N pages more,
  *			and 3 of 4 gets are hits
+ *	slow		a domain that is drained brings a page back with each
+ *			N-th look; 0: only one, which it puts again
  *	reset		domain 1 counts from 0 again from call N on
  *	renamed		domain 1 is another one of that id from call N on
  *	interrupt	during call N, somebody presses ctrl-C
@@ -34,18 +36,22 @@
 
 enum {
 	DOMAINS, POOLS, AUTH, FREE, NAMELESS, OPEN, ERROR, AFTER, GONE, OPS,
-	RESET, RENAMED, INTERRUPT, NR
+	SLOW, RESET, RENAMED, INTERRUPT, NR
 };
 
 static char *const keys[] = {
 	"domains", "pools", "auth", "free", "nameless", "open", "error",
-	"after", "gone", "ops", "reset", "renamed", "interrupt", NULL
+	"after", "gone", "ops", "slow", "reset", "renamed",
+	"interrupt", NULL
 };
 
 static unsigned long set[NR] = {
-	[DOMAINS] = 2, [GONE] = -1ul, [RESET] = -1ul, [RENAMED] = -1ul
+	[DOMAINS] = 2, [GONE] = -1ul, [SLOW] = 1, [RESET] = -1ul,
+	[RENAMED] = -1ul
 };
 static unsigned long calls;
+static int drained = -1;		/* the domain */
+static unsigned long looks;		/* at it, since it was asked */
 static FILE *calls_log;
 
 static int fake_open(void)
@@ -159,6 +165,17 @@ static uint64_t ops_of(const struct xen_sysctl_tmem_op *op, uint64_t n)
 	return n * set[OPS] * calls;
 }
 
+static uint64_t pers_of(const struct xen_sysctl_tmem_op *op, uint64_t n)
+{
+	uint64_t back;
+
+	if (op->flags & XEN_SYSCTL_TMEM_SHARED || (int)n != drained)
+		return 2 * n;
+	looks++;
+	back = set[SLOW] ? looks / set[SLOW] : looks % 2;
+	return back < 2 * n ? 2 * n - back : 0;
+}
+
 /* All numbers differ, and those of client 0 are 0 */
 static int get(struct xen_sysctl_tmem_op *op,
 	       struct xen_sysctl_tmem_stats *stats)
@@ -186,8 +203,8 @@ static int get(struct xen_sysctl_tmem_op *op,
 	op->min = n << 9;
 	ops = ops_of(op, n);
 	*stats = (struct xen_sysctl_tmem_stats){
-		.eph_pages = n, .pers_pages = 2 * n, .raw_pages = 3 * n,
-		.lz4_pages = 4 * n, .meta_bytes = 5 * n,
+		.eph_pages = n, .pers_pages = pers_of(op, n),
+		.raw_pages = 3 * n, .lz4_pages = 4 * n, .meta_bytes = 5 * n,
 		.pers_bytes = 1023 * n << 10,
 		.used_bytes = (1023 * n << 10) +
 			      (9999 * n << (10 + 3 * n % 50)),
@@ -290,6 +307,18 @@ static int fake_control(struct xen_sysctl_tmem_op *op,
 	return EOPNOTSUPP;
 }
 
+static int fake_drain(unsigned int domid, bool on)
+{
+	if (set[NAMELESS])
+		return ENOTCONN;
+	drained = on ? (int)domid : -1;
+	if (!calls_log)
+		return 0;
+	fprintf(calls_log, "%s domid=%u\n", on ? "DRAIN" : "UNDRAIN", domid);
+	fflush(calls_log);
+	return 0;
+}
+
 static bool fake_has_names(void)
 {
 	return !set[NAMELESS];
@@ -318,5 +347,6 @@ const struct transport transport = {
 	.memory_of = fake_memory_of,
 	.has_names = fake_has_names,
 	.name_of = fake_name_of,
+	.drain = fake_drain,
 	.close = fake_close,
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The screen of top, and the signals that end it
+ * The screen of top, a line of progress, and the signals that end either
  */
 #define _GNU_SOURCE	/* ppoll() */
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include "tmemctl.h"
 
 static struct termios terminal;
-static bool screen;
+static bool screen, progress;
 static sigset_t before;			/* what was blocked before... */
 static const sigset_t *unblocked;	/* ...is, while this waits */
 static volatile sig_atomic_t stop;
@@ -35,7 +35,7 @@ static void on_signal(int sig)
 }
 
 /* From now on they wait for wait_until(), which so misses none */
-static void catch_signals(void)
+void catch_signals(void)
 {
 	static const int signals[] = {
 		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH
@@ -53,8 +53,34 @@ static void catch_signals(void)
 	unblocked = &before;
 }
 
+/* As if the signal had not been caught, so that a script ends, too */
+void end_by_signal(void)
+{
+	screen_off();
+	signal(stop, SIG_DFL);
+	raise(stop);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	abort();
+}
+
+/* Only on a terminal */
+void show_progress(const char *who, uint64_t kib)
+{
+	progress = isatty(1);
+	if (!progress)
+		return;
+	printf("\r%s: persistent:", who);
+	print_size(kib);
+	printf("\033[K");
+	fflush(stdout);
+}
+
 void screen_off(void)
 {
+	if (progress)
+		printf("\n");
+	progress = false;
+	fflush(stdout);
 	if (!screen)
 		return;
 	screen = false;

@@ -75,12 +75,15 @@ def tmemctl(args, host="", status=OK, **more):
     return done.stderr
 
 
+def logged():
+    with open(LOG.name, encoding="ascii") as log:
+        return log.read().splitlines()
+
+
 def calls(args, host="", status=OK):
     """Return the calls that it makes, apart from those that look for names"""
     tmemctl(args, host, status)
-    with open(LOG.name, encoding="ascii") as log:
-        return [line.strip() for line in log if not line.startswith("GET ")
-                and line != "GET\n"]
+    return [line for line in logged() if line.split()[0] != "GET"]
 
 
 class Terminal:
@@ -101,7 +104,8 @@ class Terminal:
     def read(self, nr, what="\033[J"):
         """Until @what has come @nr times, and the last line is whole"""
         end = time.monotonic() + PATIENCE
-        while self.text.count(what) < nr or not self.text.endswith("\n"):
+        while self.text.count(what) < nr or \
+                not self.text.endswith(("\n", "\033[K")):
             left = end - time.monotonic()
             assert left > 0 and select.select([self.master], [], [], left)[0], \
                 f"nothing more comes after {self.text!r}"
@@ -294,6 +298,81 @@ def flush_goes_on_until_it_is_done():
 
 
 @test
+def drain_asks_and_waits():
+    """And goes on asking: what is brought back must not be put again"""
+    for who in "1", "guest1":
+        equal(calls("drain " + who), ["DRAIN domid=1"])
+    equal(tmemctl("drain guest1"), "")
+    # Domain 1 has two pages
+    equal(logged()[-3:], ["DRAIN domid=1", "GET domid=1", "GET domid=1"])
+    equal(calls("drain 0"), ["DRAIN domid=0"])
+    for who in "1", "guest1":
+        equal(calls("undrain " + who), ["UNDRAIN domid=1"])
+
+
+@test
+def drain_has_patience_as_long_as_pages_come_back():
+    """With one of two pages each half a second"""
+    equal(calls("drain 1 0.6", "slow=5"), ["DRAIN domid=1"])
+
+
+@test
+def drain_gives_up():
+    """A domain that puts its pages again has none fewer, either"""
+    for seconds in "0.1", "0.5":
+        start = time.monotonic()
+        message = tmemctl("drain guest1 " + seconds, "slow=0", FAILED)
+        assert time.monotonic() - start >= float(seconds), message
+        contains(message, "guest1: ", f"for {seconds} s the number has not",
+                 "memory", "swap")
+    contains(tmemctl("drain 1 0.1", "slow=9", FAILED),
+             "1: 2 persistent pages (0 MiB) are left")
+    for host, status in ("slow=0", FAILED), ("slow=0,gone=12", NOT_FOUND), \
+            (f"slow=0,error={errno.ENODEV},after=12", NO_TMEM):
+        equal(calls("drain guest1 1", host, status),
+              ["DRAIN domid=1", "UNDRAIN domid=1"])
+
+
+@test
+def drain_asks_nobody_in_vain():
+    for command in "drain", "undrain":
+        for who, host, status, words in (
+                ("9", "", NOT_FOUND, "9: no such domain"),
+                ("1", "domains=3,gone=1", NOT_FOUND, "1: no such domain"),
+                ("web", "", NOT_FOUND, "web: no domain of this name"),
+                ("1", "nameless", FAILED, "1: a domain is asked by xenstore")):
+            contains(tmemctl(f"{command} {who}", host, status), words)
+            equal(calls(f"{command} {who}", host, status), [])
+
+
+@test
+def drain_shows_its_progress():
+    terminal = Terminal("drain guest1")
+    equal(terminal.end().split("\r"), [""] + [
+        f"guest1: persistent:{size:>6}\033[K{end}"
+        for size, end in (("4K", ""), ("0", "\n"))])
+    text = Terminal("drain guest1 0.1", "slow=0").end(FAILED)
+    contains(text, "\033[K\ntmemctl: guest1: ")
+
+
+@test
+def drain_that_is_interrupted_asks_no_more():
+    for interrupt, signal_ in ("\x03", signal.SIGINT), \
+            (signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, signal.SIGHUP):
+        terminal = Terminal("drain guest1 3600", "slow=0")
+        terminal.read(1, "\033[K")
+        if isinstance(interrupt, str):
+            terminal.type(interrupt)
+        else:
+            terminal.process.send_signal(interrupt)
+        assert terminal.end(-signal_).endswith("\n")
+        equal(logged()[-1], "UNDRAIN domid=1")
+    # Also if that comes while it does not wait
+    Terminal("drain guest1 3600", "slow=0,interrupt=12").end(-signal.SIGINT)
+    equal(logged()[-1], "UNDRAIN domid=1")
+
+
+@test
 def freeable():
     equal(tmemctl("freeable", "free=9000"), "9000 KiB\n")
     equal(json.loads(tmemctl("-j freeable", "free=9")), {"freeable_kib": 9})
@@ -318,8 +397,8 @@ def domain_vanishes():
 def wrong_arguments_are_named():
     size = "a number of KiB, or one with K, M, G or T"
     settings = ("weight=N", "cap=SIZE|none", "min=SIZE", "compress=on|off")
-    commands = ("list", "top", "set", "auth", "freeze", "thaw", "flush",
-                "freeable")
+    commands = ("list", "top", "set", "auth", "freeze", "thaw", "drain",
+                "undrain", "flush", "freeable")
     for args, words in {
             "": ["usage:", *commands, "--json"],
             "--foo": ["'--foo'", "--json", "--remove", "--help"],
@@ -366,6 +445,11 @@ def wrong_arguments_are_named():
             "auth 1 " + 32 * "f": [32 * "f", "never shared"],
             "freeze": ["freeze", "domain", "'all'"],
             "thaw 1 2": ["thaw", "domain", "'all'"],
+            "drain": ["drain", "domain", "seconds"],
+            "drain 1 2 3": ["drain", "domain", "seconds"],
+            "drain 1 0": ["drain", "'0'", "0.1 to 3600"],
+            "undrain": ["undrain", "a domain"],
+            "undrain 1 2": ["undrain", "a domain"],
             "flush": ["flush", "size"],
             "flush 1 2": ["flush", "size"],
             "flush x": ["flush", "'x'", size]}.items():
@@ -384,7 +468,8 @@ def errors_say_what_to_do():
         host = f"error={getattr(errno, error)}"
         contains(tmemctl("freeable", host, status), words)
     for command in ("list", "top", "set 1 min=1", "set guest1 min=1", "auth 1",
-                    f"auth 1 {OTHER}", "freeze 1", "thaw all", "flush 1"):
+                    f"auth 1 {OTHER}", "freeze 1", "thaw all", "drain 1",
+                    "undrain 1", "flush 1"):
         contains(tmemctl(command, f"error={errno.EPERM}", NO_TMEM), "in dom0")
     for error, status, words in (
             ("EPERM", NO_TMEM, "run it as root"),
@@ -509,8 +594,7 @@ def top_fits_when_its_screen_changes():
     terminal.read(1)
     terminal.type(" ")
     terminal.read(2, "others)")
-    with open(LOG.name, encoding="ascii") as log:
-        before = log.read()
+    before = logged()
     sizes = ((100, 110, POOL % 0, 43), (10, 80, "(35 others)", 9),
              (4, 80, "(41 others)", 3), (3, 20, "Name", 2), (1, 1, "Name", 2),
              (24, 80, "(21 others)", 23))
@@ -524,8 +608,7 @@ def top_fits_when_its_screen_changes():
         contains(frame[-2], last)
         # The terminal cuts off what is too long
         assert max(map(len, frame)) <= max(columns, 67), frame
-    with open(LOG.name, encoding="ascii") as log:
-        equal(log.read(), before)
+    equal(logged(), before)
     terminal.type("q")
     terminal.end()
     equal([frame.count("\n") for frame in terminal.frames()[3:]],
@@ -681,6 +764,7 @@ def completion_offers_what_there_is():
             "auth 1 --remove ''": {POOL % 0, POOL % 1, "--json"},
             "--json auth ''": domains | {"--json", "--remove"},
             "freeze ''": domains | {"all"}, "thaw a": {"all"},
+            "drain ''": domains, "undrain ''": domains, "drain 1 ''": set(),
             "flush ''": {"--json"}, "flush 1 ''": {"--json"},
             "freeable ''": {"--json"}, "foo ''": set(),
             }, complete(*("tmemctl " + line for line in cases))):

@@ -6,7 +6,7 @@
  *	commands.c	what each command does
  *	show.c		what is printed: tables, JSON
  *	top.c		the screen of top
- *	terminal.c	... and what turns a terminal into one
+ *	terminal.c	... and how a terminal becomes one; progress; signals
  *	xen.c		the transport to the Xen hypervisor below
  *	fake.c		a transport to nowhere, for test.py
  *
@@ -72,6 +72,12 @@ struct transport {
 	bool (*has_names)(void);
 	/* Return: the name, to be freed, or NULL */
 	char *(*name_of)(unsigned int domid);
+	/*
+	 * Ask a domain to bring its persistent pages back and to put no more,
+	 * or no longer ask it.  Return: 0 or an errno; ENOTCONN: it cannot be
+	 * asked from here
+	 */
+	int (*drain)(unsigned int domid, bool on);
 	void (*close)(void);
 };
 
@@ -142,8 +148,11 @@ void show_top(const struct sample *new, const struct sample *old,
 enum event { TIME, RESIZED, STOP };
 
 double now(void);
+void catch_signals(void);
+__attribute__((noreturn)) void end_by_signal(void);
+void show_progress(const char *who, uint64_t kib);
 void screen_on(void);
-void screen_off(void);
+void screen_off(void);			/* ends a line of progress, too */
 void screen_size(int *rows, int *columns);
 enum event wait_until(double time);
 

@@ -4,7 +4,7 @@
  *
  * It needs nothing else of the toolstack, so it runs in a dom0 whose toolstack
  * knows nothing of tmem.  Names of domains, and how much memory they are to
- * have, are in xenstore, if there is one.
+ * have, are in xenstore, if there is one, and that is also how to ask a guest.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -81,16 +81,22 @@ static int xen_control(struct xen_sysctl_tmem_op *op,
 	return err;
 }
 
-/* Return: what xenstore has of a domain, to be freed, or NULL */
+/* What xenstore has of a domain is there */
+static const char *path_of(unsigned int domid, const char *node)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/%s", domid, node);
+	return path;
+}
+
+/* Return: what is there, to be freed, or NULL */
 static char *read_node(unsigned int domid, const char *node)
 {
 	unsigned int len;
-	char path[64];
 
-	if (!store)
-		return NULL;
-	snprintf(path, sizeof(path), "/local/domain/%u/%s", domid, node);
-	return xs_read(store, XBT_NULL, path, &len);
+	return store ? xs_read(store, XBT_NULL, path_of(domid, node), &len) :
+		       NULL;
 }
 
 static int xen_memory_of(unsigned int domid, struct memory *m)
@@ -131,6 +137,18 @@ static char *xen_name_of(unsigned int domid)
 	return read_node(domid, "name");
 }
 
+/* The guest may read what is below control, as libxl has made it so */
+static int xen_drain(unsigned int domid, bool on)
+{
+	const char *path = path_of(domid, "control/tmem-drain");
+
+	if (!store)
+		return ENOTCONN;
+	if (on)
+		return xs_write(store, XBT_NULL, path, "1", 1) ? 0 : errno;
+	return xs_rm(store, XBT_NULL, path) || errno == ENOENT ? 0 : errno;
+}
+
 static void xen_close(void)
 {
 	if (store)
@@ -148,5 +166,6 @@ const struct transport transport = {
 	.memory_of = xen_memory_of,
 	.has_names = xen_has_names,
 	.name_of = xen_name_of,
+	.drain = xen_drain,
 	.close = xen_close,
 };
