@@ -9,6 +9,9 @@
 #include "port.h"
 
 __thread char port_self;
+#ifndef PORT_NATIVE
+__thread unsigned long port_reads;
+#endif
 int port_warnings;
 long port_allocated, port_bytes, port_allocs, port_fail_at, port_fail_every;
 bool port_memory_short;

@@ -60,7 +60,13 @@ extern int port_warnings;
 #define xchg(p, v)		__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 
 typedef struct { long v; } atomic_long_t;
+#ifdef PORT_NATIVE
 #define atomic_long_read(a)	READ_ONCE((a)->v)
+#else
+/* How often this thread has read one: to look at a client takes that */
+extern __thread unsigned long port_reads;
+#define atomic_long_read(a)	(port_reads++, READ_ONCE((a)->v))
+#endif
 #define atomic_long_set(a, n)	WRITE_ONCE((a)->v, n)
 #define atomic_long_add_return(n, a) \
 	__atomic_add_fetch(&(a)->v, n, __ATOMIC_SEQ_CST)
