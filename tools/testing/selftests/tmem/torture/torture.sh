@@ -275,7 +275,7 @@ hog()
 # on
 oom()
 {
-	local pid kills status=0
+	local pid kills status=0 i
 
 	kills=$(vm oom_kill)
 	echo 16M >$cgroup/memory.swap.max
@@ -284,6 +284,10 @@ oom()
 	done 2>/dev/null &
 	pid=$!
 	exercise "$1" || status=1
+	# A slow machine may not have come so far
+	for ((i = 0; i < 600 && $(vm oom_kill) == kills; i++)); do
+		sleep 0.2
+	done
 	kill $pid
 	wait $pid
 	kills=$(($(vm oom_kill) - kills))
