@@ -17,7 +17,7 @@
 #include "tmem_test.h"
 
 #define CGROUP		"/sys/fs/cgroup"
-#define TEST_SECONDS	240	/* emulation, all debug checks, and slack */
+#define TEST_SECONDS	900	/* emulation, all debug checks, and slack */
 
 static const char *const counter_names[NR_COUNTERS] = {
 	TMEM_EVENTS(TMEM_EVENT_NAME)
